@@ -1,0 +1,1 @@
+"""Treadle runs AI coding CLIs over Git repositories."""
