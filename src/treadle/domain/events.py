@@ -1,0 +1,76 @@
+"""Events: what happened in a run, numbered from 1 without a gap."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from treadle.domain.states import Phase
+
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+#: Longest text in an event, in characters; longer ones are cut and say so (`clipped`: how many characters went).
+MAX_TEXT = 65_536
+
+
+class EventType(StrEnum):
+    """Every kind of event; each member's comment gives the shape of its `data`."""
+
+    RUN_CREATED = "run.created"  # steps: int, engine: str
+    RUN_STARTED = "run.started"  # worker: str, lease: int
+    RUN_REQUEUED = "run.requeued"  # reason: "lease_expired" | "released", lease: int
+    RUN_CREDENTIALS_UPDATED = "run.credentials_updated"  # kind: "git" | "claude"
+    RUN_KILL_REQUESTED = "run.kill_requested"  # {}
+    RUN_FINISHED = "run.finished"  # status: RunStatus, failureDetails: str | None; always the last
+    WORKSPACE_PREPARED = "workspace.prepared"  # sourceSha, workSha: str, isNewBranch, isWarm: bool, durationMs: int
+    WORKSPACE_RESTORED = "workspace.restored"  # after a crash: steps: [positions], phase: str | None
+    WORKSPACE_CHANGES_UNDONE = "workspace.changes_undone"  # paths: [str]: an analysis changed the repository
+    WORKSPACE_NESTED_REPOSITORY = "workspace.nested_repository"  # path: str: its .git was dropped, its files kept
+    STEP_STARTED = "step.started"  # text: str, isCommitable: bool
+    STEP_FINISHED = "step.finished"  # status: StepStatus, failureDetails: str | None
+    PHASE_STARTED = "phase.started"  # prompt: str, attempt: int
+    PHASE_FINISHED = "phase.finished"  # output: str, usage: {inputTokens, outputTokens, costUsd, durationMs}
+    ENGINE_STARTED = "engine.started"  # model: str | None, session: str | None, tools: int
+    ENGINE_TEXT = "engine.text"  # text: str
+    ENGINE_THOUGHT = "engine.thought"  # text: str
+    ENGINE_NOTICE = "engine.notice"  # text: str: a line that is not of the protocol, a warning of the CLI
+    ENGINE_RETRY = "engine.retry"  # reason: str, attempt: int, delaySeconds: float
+    TOOL_STARTED = "tool.started"  # id: str, tool: str, input: object
+    TOOL_FINISHED = "tool.finished"  # id: str, output: str, isError: bool
+    GIT_COMMITTED = "git.committed"  # sha: str, files: int, additions: int, deletions: int
+    GIT_NOTHING_TO_COMMIT = "git.nothing_to_commit"  # {}
+    GIT_COMPARED = "git.compared"  # ahead: int, behind: int
+    GIT_REBASED = "git.rebased"  # onto: str
+    GIT_PUSHED = "git.pushed"  # sha: str, branch: str
+    DIFF_READY = "diff.ready"  # files: int, additions: int, deletions: int, patchBytes: int
+    ARTIFACT_KEPT = "artifact.kept"  # name: str, size: int (bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event before the store numbers it."""
+
+    type: EventType
+    data: JsonObject = field(default_factory=dict)
+    step: int | None = None  # the step's position, from 1
+    phase: Phase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened; `number` counts from 1 within its run."""
+
+    run_id: int
+    number: int
+    type: EventType
+    data: JsonObject
+    date: datetime
+    step: int | None = None
+    phase: Phase | None = None
+
+
+def clip(text: str, limit: int = MAX_TEXT) -> tuple[str, int]:
+    """`text` cut to `limit` characters, and how many were cut off."""
+    return (text, 0) if len(text) <= limit else (text[:limit], len(text) - limit)

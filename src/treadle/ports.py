@@ -1,0 +1,562 @@
+"""Every port: what the services and the runner ask of the outside world. Each docstring is the contract that its
+conformance suite (`tests/conformance`) holds every adapter to.
+
+All dates are timezone-aware UTC and passed in by the caller. Every `async` method may be cancelled.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from treadle.domain.credentials import EngineCredential, GitCredentials
+from treadle.domain.errors import EngineError
+from treadle.domain.events import Draft, Event
+from treadle.domain.identity import ApiKey, Organization, Principal, Role, User
+from treadle.domain.run import (
+    Artifact,
+    Checkpoint,
+    EngineName,
+    Repository,
+    Run,
+    RunDraft,
+    StoredFile,
+    StructuredOutput,
+    Usage,
+)
+from treadle.domain.states import Phase, RunStatus, StepStatus
+
+# ---- the store -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A worker's numbered claim on a run. A write under a number that is no longer current raises LeaseLost."""
+
+    run_id: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """`digest`: a hash of the request's body; a repeat with another one raises IdempotencyMismatch."""
+
+    key: str
+    digest: str
+    not_before: datetime  # an older use of the key is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class StepUpdate:
+    """What changes on a step; None leaves a field as it is, `usage` is added."""
+
+    position: int
+    status: StepStatus | None = None
+    phase: Phase | None = None
+    output: str | None = None
+    structured_output: StructuredOutput | None = None
+    failure_details: str | None = None
+    commit_sha: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs to list. `user_id` None: the whole organization's."""
+
+    organization_id: int
+    user_id: int | None = None
+    statuses: frozenset[RunStatus] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a worker learns with each ping."""
+
+    is_kill_requested: bool
+    secrets_version: int  # grows with each update of the run's credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep changed: run ids, each with the status that it has now."""
+
+    requeued: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
+    killed: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()  # New and unclaimed: to be announced again
+
+
+class RunStore(Protocol):
+    """Runs, steps and events. Every transition is one compare-and-set in the same transaction as its event."""
+
+    async def create_run(
+        self,
+        draft: RunDraft,
+        principal: Principal,
+        *,
+        uuid: UUID,
+        step_ids: Sequence[UUID],
+        secrets: Mapping[str, str],
+        now: datetime,
+        idempotency: Idempotency | None = None,
+    ) -> tuple[Run, bool]:
+        """The run (with its steps, sealed secrets and first event), and whether it is new: False repeats an earlier
+        answer."""
+
+    async def get_run(self, uuid: UUID, seen_by: RunFilter) -> Run:
+        """Raises NotFound for one that is unknown or out of `seen_by`."""
+
+    async def get_run_by_id(self, run_id: int) -> Run:
+        """For the worker and the sweeper; raises NotFound."""
+
+    async def list_runs(
+        self, which: RunFilter, *, limit: int, before: int | None = None, skip: int = 0
+    ) -> Sequence[Run]:
+        """Newest first, with steps but without their outputs. `before` is the last id of the previous page (keyset)."""
+
+    async def claim(self, worker: str, now: datetime, *, run_id: int | None = None) -> Run | None:
+        """Takes the oldest New run, or `run_id`, with the next lease number; None when there is none to win."""
+
+    async def ping(self, fence: Fence, now: datetime) -> Pulse:
+        """Renews the lease. Raises LeaseLost."""
+
+    async def record(
+        self,
+        fence: Fence,
+        events: Sequence[Draft],
+        now: datetime,
+        *,
+        step: StepUpdate | None = None,
+        has_diff: bool = False,
+    ) -> int:
+        """Appends events and applies a step's update in one transaction; the newest event's number. Raises
+        LeaseLost."""
+
+    async def finish(
+        self,
+        fence: Fence,
+        status: RunStatus,
+        failure_details: str | None,
+        now: datetime,
+        *,
+        output: str | None = None,
+    ) -> None:
+        """Running -> a terminal status. A running step becomes Failed with `failure_details` and keeps `output`;
+        secrets and
+        the checkpoint are erased. Raises LeaseLost."""
+
+    async def release(self, fence: Fence, now: datetime) -> None:
+        """Running -> New, for the next worker to take at once. Raises LeaseLost."""
+
+    async def request_kill(self, run_id: int, now: datetime) -> RunStatus:
+        """New -> Killed; a Running one is marked for its worker. Repeating is harmless. Raises AlreadyFinished."""
+
+    async def sweep(self, now: datetime, *, lease_seconds: float, kill_seconds: float, max_lost_workers: int) -> Sweep:
+        """Requeues runs whose lease ran out, fails those that lost too many workers, kills those whose worker did not
+        answer
+        a kill request in `kill_seconds`. Safe in many processes at once."""
+
+    async def save_checkpoint(self, fence: Fence, checkpoint: Checkpoint) -> None:
+        """Replaces the run's checkpoint. Raises LeaseLost."""
+
+    async def checkpoint(self, run_id: int) -> Checkpoint | None: ...
+
+    async def add_artifact(self, fence: Fence, artifact: Artifact) -> None:
+        """Adds or, under the same name, replaces. Raises LeaseLost."""
+
+    async def artifacts(self, run_id: int) -> Sequence[Artifact]: ...
+
+    async def events(self, run_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """In order of their numbers, those greater than `after`."""
+
+    async def put_run_secrets(
+        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+    ) -> None:
+        """Replaces sealed secrets by name (None removes one), counts `secrets_version` up, writes `event`.
+        AlreadyFinished."""
+
+    async def run_secrets(self, run_id: int) -> Mapping[str, str]:
+        """Sealed, by name: `git_http`, `git_ssh`, `claude`."""
+
+    async def queue_depth(self) -> int:
+        """How many runs are New."""
+
+
+class FileStore(Protocol):
+    """What is known of uploaded files; their bytes are in the blobs."""
+
+    async def add_file(self, file: StoredFile) -> None: ...
+    async def get_file(self, file_id: UUID, organization_id: int, user_id: int | None) -> StoredFile:
+        """Raises NotFound. `user_id` None: anybody's in the organization."""
+
+    async def list_files(
+        self, organization_id: int, user_id: int | None, *, limit: int, skip: int = 0
+    ) -> Sequence[StoredFile]:
+        """Newest first."""
+
+    async def known_files(
+        self, file_ids: Sequence[UUID], organization_id: int, user_id: int | None
+    ) -> frozenset[UUID]: ...
+    async def delete_file(self, file_id: UUID, organization_id: int, user_id: int | None) -> StoredFile:
+        """Raises NotFound, and Conflict while a living run refers to it."""
+
+
+class IdentityStore(Protocol):
+    """Organizations, users, memberships, keys (as SHA-256 of the key), the keys that sign JWTs."""
+
+    async def is_empty(self) -> bool:
+        """Whether there is no organization yet."""
+
+    async def add_organization(self, name: str, uuid: UUID, now: datetime) -> Organization: ...
+    async def organizations(self) -> Sequence[Organization]: ...
+    async def add_user(self, email: str, name: str, uuid: UUID, now: datetime) -> User:
+        """The user with that e-mail address: an existing one is returned as it is."""
+
+    async def users(self, organization_id: int) -> Sequence[tuple[User, Role]]: ...
+    async def set_role(self, organization_id: int, user_id: int, role: Role | None) -> None:
+        """None takes the membership away. NotFound for an unknown organization or user."""
+
+    async def find_user(self, email: str) -> User:
+        """Raises NotFound."""
+
+    async def add_api_key(
+        self,
+        organization_id: int,
+        user_id: int,
+        *,
+        name: str,
+        prefix: str,
+        digest: str,
+        now: datetime,
+        expires: datetime | None,
+    ) -> ApiKey: ...
+    async def api_keys(self, organization_id: int) -> Sequence[ApiKey]: ...
+    async def revoke_api_key(self, key_id: int, now: datetime) -> None: ...
+    async def principal_by_key(self, digest: str, now: datetime) -> Principal | None:
+        """None for an unknown, expired or revoked key."""
+
+    async def principal_by_uuids(self, organization: UUID, user: UUID) -> Principal | None:
+        """For a JWT's `tenId` and `oid`; None unless the user is a member."""
+
+    async def signing_keys(self) -> Sequence[tuple[str, str]]:
+        """(key id, sealed private key), newest first."""
+
+    async def add_signing_key(self, key_id: str, sealed: str, now: datetime) -> None: ...
+
+
+class RepositoryStore(Protocol):
+    """Registered repositories and their sealed credentials."""
+
+    async def add_repository(self, repository: Repository, secrets: Mapping[str, str]) -> Repository:
+        """With its id. Conflict when the organization has one of that name."""
+
+    async def repositories(self, organization_id: int) -> Sequence[Repository]: ...
+    async def find_repository(self, organization_id: int, url: str) -> Repository | None: ...
+    async def repository_secrets(self, repository_id: int) -> Mapping[str, str]: ...
+
+
+class Store(RunStore, FileStore, IdentityStore, RepositoryStore, Protocol):
+    """All of it, in one database."""
+
+    async def check(self) -> None:
+        """Raises ConfigurationError unless the database answers and its schema is this version's."""
+
+    async def close(self) -> None: ...
+
+
+# ---- the queue, the signals, the blobs, the vault --------------------------------------------------------------------
+
+
+class Announcement(Protocol):
+    """A hint that a run may be claimed. `run_id` None: look for any."""
+
+    @property
+    def run_id(self) -> int | None: ...
+    async def settle(self) -> None:
+        """Acknowledges; called right after the claim, won or lost."""
+
+
+class Queue(Protocol):
+    """Hints to workers. The row is the truth: a duplicate, late or lost message changes nothing."""
+
+    async def announce(self, run_id: int) -> None:
+        """Never raises for a broker that is away: the sweeper announces again."""
+
+    async def take(self, seconds: float) -> Announcement | None:
+        """The next hint; None after `seconds`. Takes one message at a time, so a busy worker swallows nothing."""
+
+    async def close(self) -> None: ...
+
+
+class Subscription(Protocol):
+    async def wait(self, seconds: float) -> bool:
+        """Until the run is notified (also if that happened since the last wait): True; after `seconds`: False."""
+
+
+class Signals(Protocol):
+    """Wakes whoever follows a run: a stream waiting for events, a worker to be told of a kill. Hints, like the
+    queue's."""
+
+    def notify(self, run_id: int) -> None: ...
+    def subscribe(self, run_id: int) -> AbstractAsyncContextManager[Subscription]: ...
+
+
+class Blobs(Protocol):
+    """Bytes by key; a key is `[a-z0-9-./]+` without `..`. A put is whole or not at all."""
+
+    async def put(self, key: str, data: bytes | Path | AsyncIterator[bytes]) -> int:
+        """Bytes written. Replaces what was there."""
+
+    async def get(self, key: str) -> bytes:
+        """Raises NotFound."""
+
+    def stream(self, key: str, *, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
+        """Raises NotFound on the first step."""
+
+    async def delete(self, key: str) -> None:
+        """A missing key is no error."""
+
+    async def delete_prefix(self, prefix: str) -> None: ...
+    async def check(self) -> None:
+        """Raises ConfigurationError unless it can be written to."""
+
+
+class Vault(Protocol):
+    """Seals text for one row; opened for another row, or with another key, it raises SealBroken."""
+
+    def seal(self, clear: str, *, organization: UUID, table: str, row: str) -> str: ...
+    def open(self, sealed: str, *, organization: UUID, table: str, row: str) -> str: ...
+
+
+# ---- engines and sandboxes -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are, as the engine sees them. A sandbox may show them under other paths than the host's."""
+
+    work_tree: Path
+    home: Path
+    config: Path  # the CLI's own state: sessions, credentials
+    files: Path  # attached files
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """One phase's call of an engine."""
+
+    prompt: str
+    layout: Layout  # as the engine sees it
+    credential: EngineCredential
+    session: str | None  # to resume; None begins one
+    new_session: UUID  # the name to begin one under, where the CLI lets us choose
+    phase: Phase
+    step_text: str  # the instruction as the user wrote it (the Dummy engine reads its script from it)
+    is_structured: bool  # the answer must be a StructuredOutput
+    is_read_only: bool
+    endpoint: str | None = None  # the model API; None: the vendor's
+    model: str | None = None
+    attempt: int = 1  # within this phase
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What to run. `environment` is the whole of it; `files` are written under the host's config directory first,
+    mode 0600."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    stdin: bytes = field(default=b"", repr=False)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended. `error` None is success; then `output` is the answer."""
+
+    output: str | None
+    structured_output: StructuredOutput | None
+    session: str | None
+    usage: Usage
+    error: EngineError | None
+
+
+class EngineReader(Protocol):
+    """Reads one call's lines. Never raises, whatever the line."""
+
+    def feed(self, line: bytes) -> Sequence[Draft]:
+        """The events in this line of stdout (without its line end), step and phase left out."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the answer is complete, so that a process that lingers may be ended."""
+
+    def finish(self, exit_code: int, stderr: str) -> Outcome:
+        """`exit_code` is negative for a signal; when `is_final`, a process that had to be ended does not make a
+        failure."""
+
+
+class Engine(Protocol):
+    """An AI coding CLI, as pure functions: nothing here opens, spawns, waits or looks at a clock."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    def command(self, call: EngineCall) -> Invocation: ...
+
+    def reader(self, call: EngineCall) -> EngineReader: ...
+
+    def session_files(self, layout: Layout, session: str) -> Sequence[str]:
+        """Paths below `layout.config` that hold the conversation (globs allowed): kept so that another machine can
+        resume it."""
+
+    def refreshed(
+        self, credential: EngineCredential, config_files: Callable[[str], bytes | None]
+    ) -> EngineCredential | None:
+        """The credential that the CLI itself renewed during the call, read from its files below `config`; None if
+        unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What a sandboxed command may see. Host paths."""
+
+    work_tree: Path
+    home: Path
+    config: Path
+    files: Path
+    is_read_only: bool  # the work tree
+    readable: tuple[
+        Path, ...
+    ] = ()  # further paths, shown read-only at their own place (object stores, a CLI's directory)
+
+
+class Sandbox(Protocol):
+    """Puts a command where it can reach only its box, and dies with all its descendants, `setsid` ones too."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def enforces_read_only(self) -> bool: ...
+
+    def layout(self, box: Box) -> Layout:
+        """The box as the command will see it."""
+
+    def wrap(
+        self, argv: Sequence[str], environment: Mapping[str, str], box: Box
+    ) -> tuple[tuple[str, ...], Mapping[str, str]]:
+        """The argv and environment to spawn instead. No secret moves into argv. SIGTERM to it reaches the command;
+        its end,
+        even by SIGKILL, ends every descendant."""
+
+
+# ---- the workspace ---------------------------------------------------------------------------------------------------
+
+#: Opens a run's Git credentials at the moment of use, so that an update counts from the next command on.
+OpenGitCredentials = Callable[[], Awaitable[GitCredentials]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceRequest:
+    run_uuid: UUID
+    organization_uuid: UUID
+    git_url: str
+    branch_source: str
+    branch_work: str
+    author_name: str
+    author_email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`trailers` maps the step UUIDs found on the work branch beyond the source to their commits."""
+
+    source_sha: str
+    work_sha: str
+    is_new_branch: bool  # the work branch did not exist on the remote
+    is_warm: bool  # a mirror was there already
+    trailers: Mapping[UUID, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    sha: str
+    files: int
+    additions: int
+    deletions: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiffSummary:
+    files: int
+    additions: int
+    deletions: int
+    patch_bytes: int
+
+
+class Workspace(Protocol):
+    """A run's clone. The service's git-dir is out of the agent's reach; credentials exist per command. All raise
+    GitError."""
+
+    @property
+    def box(self) -> Box:
+        """Writable."""
+
+    @property
+    def prepared(self) -> Prepared: ...
+
+    async def changed_paths(self) -> Sequence[str]:
+        """Paths that differ from the last commit, untracked ones included, ignored ones not."""
+
+    async def commit(self, message: str, step: UUID) -> Commit | None:
+        """Stages everything and commits with author and trailer; None when nothing changed."""
+
+    async def compare(self) -> tuple[int, int]:
+        """Commits (ahead of, behind) the source branch."""
+
+    async def push(self) -> str:
+        """The pushed sha. If the branch moved, rebases once (the sha changes); never forces. PushRejected,
+        RebaseConflict."""
+
+    async def undo(self) -> Sequence[str]:
+        """Throws uncommitted work away; the paths that had any. The agent's own .git is made anew."""
+
+    async def patch(self) -> bytes:
+        """The uncommitted work as a binary patch on the last commit, which `apply` takes; b"" when there is none."""
+
+    async def apply(self, patch: bytes) -> None: ...
+
+    async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
+        """Writes the structured diff of source and work branch, and the patch it was made from."""
+
+    async def head(self) -> str: ...
+
+    async def nested_repositories(self) -> Sequence[str]:
+        """Repositories that the agent made inside the tree, found by the last commit."""
+
+    async def remove(self) -> None:
+        """Everything of it on this disk, whatever modes the agent set. Never raises for what is already gone."""
+
+
+class Workspaces(Protocol):
+    """Makes workspaces: mirror, clone, branch."""
+
+    async def prepare(self, request: WorkspaceRequest, credentials: OpenGitCredentials) -> Workspace:
+        """Raises GitError with a sentence that names the cause; leaves nothing behind when it does."""
+
+    async def sweep(self, keep: frozenset[UUID]) -> None:
+        """Removes workspaces of this machine that belong to no run in `keep` (left by a killed process)."""
+
+
+# ---- time and chance -------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+
+    async def sleep(self, seconds: float) -> None: ...

@@ -1,0 +1,112 @@
+"""Every setting, described in one place. Only entry points read the environment, through `Settings.load`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from treadle.domain.errors import ConfigurationError
+
+PREFIX = "TREADLE_"
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseModel):
+    """`TREADLE_<NAME>` of the environment; each description is the documentation's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    data_dir: Path = Field(
+        Path("~/.local/share/treadle"), description="Everything local: database, files, mirrors, workspaces."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the database; unset: SQLite in the data directory."
+    )
+    blob_url: str | None = Field(None, description="Where bytes are kept; unset: a directory in the data directory.")
+    bootstrap_api_key: SecretStr | None = Field(
+        None, min_length=16, description="API key of the first admin, in place of a random one printed once."
+    )
+    secret_key: SecretStr | None = Field(None, description="Base64 of the 32 bytes that seal secrets at rest.")
+    secret_key_file: Path | None = Field(
+        None, description="File with that key; unset: made in the data directory, mode 0600."
+    )
+    public_url: str | None = Field(None, description="The service's address as its users see it, for links.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8417, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
+
+    claude_cli: Path | None = Field(
+        None, description="The Claude Code CLI; unset: PATH, then the one of the extra `claude`."
+    )
+    kimi_cli: Path | None = Field(None, description="The Kimi Code CLI (an executable or its main.mjs); unset: PATH.")
+    claude_base_url: str | None = Field(None, description="Address of the Anthropic API; unset: the vendor's.")
+    kimi_base_url: str = Field(
+        "https://api.moonshot.ai/v1", description="Address of the OpenAI-compatible API for Kimi."
+    )
+    claude_api_key: SecretStr | None = Field(None, description="The system's key, for runs that bring none.")
+    kimi_api_key: SecretStr | None = Field(None, description="The system's key for Kimi.")
+    claude_model: str | None = Field(None, description="Model of Claude runs; unset: the CLI's default.")
+    kimi_model: str = Field("kimi-k2-turbo-preview", description="Model of Kimi runs.")
+
+    slots: int = Field(4, ge=1, le=1000, description="Runs at once in a worker.")
+    lease_seconds: Seconds = Field(
+        30, description="A worker that is silent for this long has lost its runs; it pings every third of it."
+    )
+    phase_seconds: Seconds = Field(900, description="Longest time for one phase's engine call.")
+    idle_seconds: Seconds = Field(300, description="Longest silence of an engine within a phase.")
+    retry_seconds: tuple[float, ...] = Field(
+        (2.5, 5, 7.5), description="Delays before each further try of an engine call."
+    )
+    git_seconds: Seconds = Field(600, description="Longest time for one Git command.")
+    kill_grace_seconds: float = Field(2, ge=0, le=4, description="Time between SIGTERM and SIGKILL for an engine.")
+    drain_seconds: Seconds = Field(20, description="Time to hand runs over at shutdown.")
+    max_lost_workers: int = Field(3, ge=1, description="A run that lost this many workers fails.")
+    poll_seconds: Seconds = Field(
+        1, description="How often a process looks for work and events that others left in the database."
+    )
+
+    allow_local_repositories: bool = Field(False, description="Accept `file` URLs and plain paths through the API.")
+    allow_private_hosts: bool = Field(False, description="Accept Git hosts on private and loopback addresses.")
+    sandbox: Literal["bubblewrap", "none"] | None = Field(
+        None, description="What engines run in; unset: the best that works."
+    )
+    submodules: bool = Field(False, description="Follow submodules.")
+
+    max_file_bytes: int = Field(50 * 1024 * 1024, ge=1, description="Largest upload.")
+    max_request_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest JSON request.")
+    jwt_issuers: str | None = Field(
+        None, description='Other token issuers: JSON `[{"issuer": …, "jwksUrl": …, "audience": …}]`.'
+    )
+    log_format: Literal["auto", "text", "json"] = Field("auto", description="Log lines: text on a terminal, else JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    @field_validator("data_dir", "secret_key_file", "claude_cli", "kimi_cli")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
+
+    @field_validator("retry_seconds", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str], **overrides: object) -> "Settings":
+        """Reads `TREADLE_…` (an empty value counts as unset). Raises ConfigurationError naming every fault, unknown
+        names too."""
+        found: dict[str, object] = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environment.items()
+            if name.startswith(PREFIX) and value
+        }
+        try:
+            return cls.model_validate(found | overrides)
+        except ValidationError as error:
+            said = [
+                f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors(include_input=False)
+            ]
+            raise ConfigurationError(
+                f"These settings are not valid: {'; '.join(said)}.",
+                hint="docs/reference/settings.md lists them all.",
+            ) from None
