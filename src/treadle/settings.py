@@ -10,6 +10,9 @@ from treadle.domain.errors import ConfigurationError
 
 PREFIX = "TREADLE_"
 
+#: Read by the SDK and the CLI, not by the service: where it is, and the caller's key.
+CLIENT_NAMES = frozenset({"TREADLE_URL", "TREADLE_API_KEY"})
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -73,6 +76,11 @@ class Settings(BaseModel):
     )
     submodules: bool = Field(False, description="Follow submodules.")
 
+    rate_limit_code_generation: str = Field(
+        "0",
+        pattern=r"^(0|[1-9]\d*/[1-9]\d*)$",
+        description="Requests/seconds for each key on the code-generation API; 0: no limit.",
+    )
     max_file_bytes: int = Field(50 * 1024 * 1024, ge=1, description="Largest upload.")
     max_request_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest JSON request.")
     jwt_issuers: str | None = Field(
@@ -98,7 +106,7 @@ class Settings(BaseModel):
         found: dict[str, object] = {
             name.removeprefix(PREFIX).lower(): value
             for name, value in environment.items()
-            if name.startswith(PREFIX) and value
+            if name.startswith(PREFIX) and name not in CLIENT_NAMES and value
         }
         try:
             return cls.model_validate(found | overrides)
