@@ -34,6 +34,8 @@ HTTP statuses are each dialect's business; `code` is stable and may be matched o
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from treadle.domain.run import Usage
+
 
 class TreadleError(Exception):
     """What was wrong and, in `hint`, what to do about it."""
@@ -153,10 +155,11 @@ class GitTimedOut(GitError):
 
 
 class EngineError(RunError):
-    """`is_retryable`: whether the same call may succeed later."""
+    """`is_retryable`: whether the same call may succeed later. `usage`: what the failed calls cost."""
 
     code = "engine"
     is_retryable = False
+    usage: Usage = Usage()  # what the failed calls cost all the same
 
 
 class EngineAuthenticationFailed(EngineError):

@@ -1,0 +1,139 @@
+"""What a crash may not cost twice: after each phase the engine's conversation and the uncommitted work are kept."""
+
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from treadle.domain.errors import GitError, NotFound
+from treadle.domain.run import Checkpoint, EngineName, Run, Step, StructuredOutput
+from treadle.domain.states import Phase
+from treadle.ports import Blobs, Engine, Layout, Outcome, RunStore, Workspace
+from treadle.runner import config_files
+from treadle.services.progress import Progress
+
+#: A conversation's files larger than this, in bytes all together, are not kept: the next worker begins a new one.
+MAX_SESSION_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where to go on. `session` None begins a new conversation; `done` names the phases of `step` not to repeat."""
+
+    session: str | None = None
+    engine: EngineName | None = None
+    step: int | None = None
+    done: tuple[Phase, ...] = ()
+    output: str | None = None
+    structured_output: StructuredOutput | None = None
+
+
+class Checkpoints:
+    """Saves and restores the state of one claimed run."""
+
+    def __init__(self, store: RunStore, blobs: Blobs, progress: Progress, run: Run) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._progress = progress
+        self._prefix = f"runs/{run.uuid}/checkpoint"
+        self._run_id = run.id
+
+    async def save(
+        self,
+        workspace: Workspace,
+        layout: Layout,
+        engine: Engine,
+        step: Step,
+        phase: Phase,
+        outcome: Outcome,
+        *,
+        has_changes: bool,
+    ) -> None:
+        """Durable on return. `has_changes` False saves asking Git for a patch."""
+        name = f"{self._prefix}/{step.position}-{phase.lower()}-{self._progress.fence.lease}"
+        session_blob = patch_blob = None
+        if outcome.session is not None:
+            archive = _pack(workspace.box.config, engine, layout, outcome.session)
+            if archive is not None:
+                session_blob = f"{name}.tar"
+                await self._blobs.put(session_blob, archive)
+        patch = await workspace.patch() if has_changes else b""
+        if patch:
+            patch_blob = f"{name}.patch"
+            await self._blobs.put(patch_blob, patch)
+        await self._store.save_checkpoint(
+            self._progress.fence,
+            Checkpoint(
+                run_id=self._run_id,
+                step=step.position,
+                phase=phase,
+                session=outcome.session,
+                engine=engine.name,
+                session_blob=session_blob,
+                patch_blob=patch_blob,
+                base_sha=await workspace.head(),
+                output=self._progress.clean(outcome.output) if outcome.output is not None else None,
+                structured_output=self._progress.clean_answer(outcome.structured_output),
+            ),
+        )
+
+    async def restore(self, workspace: Workspace, layout: Layout, engine: Engine, step: Step | None) -> Resumption:
+        """Puts back what the last worker kept for `step`, the first that is not done."""
+        kept = await self._store.checkpoint(self._run_id)
+        if kept is None or kept.engine is not engine.name:
+            return Resumption()
+        session = kept.session
+        if session is not None and kept.session_blob is not None:
+            try:
+                _unpack(await self._blobs.get(kept.session_blob), workspace.box.config, engine, layout, session)
+            except (NotFound, tarfile.TarError):
+                session = None
+        else:
+            session = None
+        if step is None or kept.step != step.position:
+            return Resumption(session, kept.engine)
+        if kept.patch_blob is not None:
+            try:
+                await workspace.apply(await self._blobs.get(kept.patch_blob))
+            except (NotFound, GitError):  # the branch moved under it: the step begins anew, in the same conversation
+                await workspace.undo()
+                return Resumption(session, kept.engine)
+        done = step.phases[: step.phases.index(kept.phase) + 1]
+        return Resumption(session, kept.engine, kept.step, done, kept.output, kept.structured_output)
+
+    async def forget(self) -> None:
+        """Removes the kept bytes; the row goes with the run's end."""
+        await self._blobs.delete_prefix(self._prefix + "/")
+
+
+def _pack(config: Path, engine: Engine, layout: Layout, session: str) -> bytes | None:
+    """The conversation's files as a tar; each is named by the number of the pattern that it matched, then its path."""
+    buffer = io.BytesIO()
+    size = 0
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for number, pattern in enumerate(engine.session_files(layout, session)):
+            for path in config_files.matching(config, pattern):
+                content = config_files.read_plain(config, path)
+                if content is None:
+                    continue
+                size += len(content)
+                if size > MAX_SESSION_BYTES:
+                    return None
+                entry = tarfile.TarInfo(json.dumps([number, path]))
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue() if size else None
+
+
+def _unpack(archive: bytes, config: Path, engine: Engine, layout: Layout, session: str) -> None:
+    """A pattern without wildcards names the file's place here, which may be another than where it was packed."""
+    patterns = engine.session_files(layout, session)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as entries:
+        for entry in entries:
+            number, path = json.loads(entry.name)
+            pattern = patterns[number] if number < len(patterns) else path
+            file = entries.extractfile(entry)
+            if file is not None:
+                target = path if any(mark in pattern for mark in "*?[") else pattern
+                config_files.write_private(config, target, file.read())

@@ -1,0 +1,290 @@
+"""One claimed run, readable from top to bottom, and the one place where it ends, however it ends."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from uuid import UUID
+
+import structlog
+
+from treadle.domain.errors import LeaseLost, RunError, TreadleError
+from treadle.domain.events import Draft, EventType
+from treadle.domain.run import EngineName, Run, Step
+from treadle.domain.states import RunStatus, StepStatus
+from treadle.logs import redacting, run_context
+from treadle.ports import (
+    Blobs,
+    Clock,
+    Engine,
+    Fence,
+    Sandbox,
+    Signals,
+    StepUpdate,
+    Store,
+    Vault,
+    Workspace,
+    WorkspaceRequest,
+    Workspaces,
+)
+from treadle.runner import attachments, prompts
+from treadle.runner.artifacts import Artifacts
+from treadle.runner.checkpoints import Checkpoints, Resumption
+from treadle.runner.limits import Limits
+from treadle.runner.phase import PhaseRunner
+from treadle.runner.pulse import StopReason, watch
+from treadle.runner.step import StepRunner
+from treadle.services.progress import Progress
+from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
+
+log = structlog.get_logger(__name__)
+
+#: Longest time, in seconds, for keeping what a stopped run leaves; a kill must be over within five.
+LEAVING_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that executing a run needs of the outside."""
+
+    store: Store
+    signals: Signals  # wakes those who follow a run's events
+    controls: Signals  # wakes the worker that holds a run
+    blobs: Blobs
+    vault: Vault
+    workspaces: Workspaces
+    sandbox: Sandbox
+    engines: Mapping[EngineName, Engine]
+    defaults: EngineDefaults
+    clock: Clock
+    new_uuid: Callable[[], UUID]
+    author: tuple[str, str]  # name and e-mail of the commits
+
+
+class End(Enum):
+    """What becomes of the claim."""
+
+    SUCCESS = auto()
+    FAILED = auto()
+    KILLED = auto()
+    RELEASED = auto()
+    LOST = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    end: End
+    details: str | None = None
+
+
+_STATUS = {End.SUCCESS: RunStatus.SUCCESS, End.FAILED: RunStatus.FAILED, End.KILLED: RunStatus.KILLED}
+_STOPPED = {
+    StopReason.KILL: Ending(End.KILLED, "The run was killed."),
+    StopReason.LEASE_LOST: Ending(End.LOST),
+    StopReason.DRAIN: Ending(End.RELEASED),
+}
+
+
+class Execution:
+    """One run under one lease."""
+
+    def __init__(self, run: Run, ports: Ports, limits: Limits, draining: asyncio.Event) -> None:
+        self._run = run
+        self._ports = ports
+        self._limits = limits
+        self._draining = draining
+        self._fence = Fence(run.id, run.lease)
+        self._redactor = RunRedactor()
+        self._workspace: Workspace | None = None
+        self._position: int | None = None
+
+    async def run(self) -> None:
+        """Returns when the run is over or the claim is given up; nothing of it is left on this machine then."""
+        ports = self._ports
+        with run_context(run=self._run.uuid), redacting(self._redactor):
+            async with Progress.open(ports.store, ports.signals, ports.clock, self._fence, self._redactor) as progress:
+                ending = await self._until_over_or_stopped(progress)
+                await self._leave(progress, ending)
+            ports.signals.notify(self._run.id)
+
+    async def _until_over_or_stopped(self, progress: Progress) -> Ending:
+        """The work beside its pulse; whichever ends first decides, and the work has stopped before this returns."""
+        work = asyncio.create_task(self._work(progress), name=f"run {self._run.id}")
+        pulse = asyncio.create_task(
+            watch(self._ports.store, self._ports.controls, self._ports.clock, self._fence, self._limits, self._draining)
+        )
+        try:
+            await asyncio.wait({work, pulse}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return _ending_of(work)
+            reason = pulse.result()
+            log.info("stopping the run", reason=reason.name.lower())
+            work.cancel()
+            await asyncio.wait({work})
+            return _STOPPED[reason]
+        finally:
+            for task in (work, pulse):
+                task.cancel()
+            await asyncio.gather(work, pulse, return_exceptions=True)
+
+    async def _work(self, progress: Progress) -> None:
+        run, ports = self._run, self._ports
+        secrets = RunSecrets(run, ports.store, ports.vault, ports.clock, ports.engines, ports.defaults, self._redactor)
+        engine, _, _ = await secrets.engine()  # a run without a key fails before anything is cloned
+        workspace = await self._prepare(progress, secrets)
+        names = await attachments.mount(ports.store, ports.blobs, run, workspace.box.files)
+        checkpoints = Checkpoints(ports.store, ports.blobs, progress, run)
+        artifacts = Artifacts(ports.store, ports.blobs, progress, ports.clock, run)
+        layout = ports.sandbox.layout(workspace.box)
+        steps = StepRunner(
+            run,
+            workspace,
+            sandbox=ports.sandbox,
+            phases=PhaseRunner(
+                box=workspace.box,
+                sandbox=ports.sandbox,
+                progress=progress,
+                secrets=secrets,
+                clock=ports.clock,
+                limits=self._limits,
+                new_uuid=ports.new_uuid,
+            ),
+            progress=progress,
+            secrets=secrets,
+            checkpoints=checkpoints,
+            artifacts=artifacts,
+            lead=prompts.lead(run, layout, names),
+            fence_holds=self._fence_holds,
+        )
+        missing = await self._accept_pushed(progress, workspace)
+        resumption = await checkpoints.restore(workspace, layout, engine, missing[0] if missing else None)
+        if run.lease > 1:
+            await self._say_restored(progress, missing, resumption)
+        for step in missing:
+            self._position = step.position
+            await steps.run(step, resumption)
+            resumption = Resumption()
+        if not run.has_diff and (run.generate_diff or len(missing) < len(run.steps)):
+            await artifacts.keep_diff(workspace, None)
+
+    async def _prepare(self, progress: Progress, secrets: RunSecrets) -> Workspace:
+        run = self._run
+        started = self._ports.clock.now()
+        name, email = self._ports.author
+        request = WorkspaceRequest(
+            run_uuid=run.uuid,
+            organization_uuid=run.organization_uuid,
+            git_url=run.git_url,
+            branch_source=run.branch_source,
+            branch_work=run.branch_work,
+            author_name=name,
+            author_email=email,
+        )
+        self._workspace = workspace = await self._ports.workspaces.prepare(request, secrets.git)
+        prepared = workspace.prepared
+        elapsed = (self._ports.clock.now() - started).total_seconds()
+        await progress.note(
+            Draft(
+                EventType.WORKSPACE_PREPARED,
+                {
+                    "sourceSha": prepared.source_sha,
+                    "workSha": prepared.work_sha,
+                    "isNewBranch": prepared.is_new_branch,
+                    "isWarm": prepared.is_warm,
+                    "durationMs": round(elapsed * 1000),
+                },
+            )
+        )
+        return workspace
+
+    async def _accept_pushed(self, progress: Progress, workspace: Workspace) -> Sequence[Step]:
+        """Marks the steps whose commits are on the work branch; those that are still to do."""
+        missing = []
+        for step in self._run.steps:
+            sha = workspace.prepared.trailers.get(step.id)
+            if step.status is StepStatus.SUCCESS:
+                continue
+            if sha is None:
+                missing.append(step)
+                continue
+            kept = await self._ports.store.checkpoint(self._run.id)
+            is_of_step = kept is not None and kept.step == step.position
+            if step.status is StepStatus.NOT_STARTED:
+                await progress.record(step=StepUpdate(step.position, status=StepStatus.RUNNING))
+            await progress.record(
+                Draft(EventType.STEP_FINISHED, {"status": StepStatus.SUCCESS, "failureDetails": None}, step.position),
+                step=StepUpdate(
+                    step.position,
+                    status=StepStatus.SUCCESS,
+                    commit_sha=sha,
+                    output=kept.output if kept is not None and is_of_step else None,
+                    structured_output=kept.structured_output if kept is not None and is_of_step else None,
+                ),
+            )
+        return missing
+
+    async def _say_restored(self, progress: Progress, missing: Sequence[Step], resumption: Resumption) -> None:
+        waiting = {step.position for step in missing}
+        done = [step.position for step in self._run.steps if step.position not in waiting]
+        phase = resumption.done[-1] if resumption.done else None
+        data = {"steps": done, "phase": phase, "isConversationKept": resumption.session is not None}
+        await progress.note(Draft(EventType.WORKSPACE_RESTORED, data))
+
+    async def _fence_holds(self) -> None:
+        """A worker that lost its lease pushes nothing: asked at the last moment before a push."""
+        await self._ports.store.ping(self._fence, self._ports.clock.now())
+
+    async def _leave(self, progress: Progress, ending: Ending) -> None:
+        """Keeps what is to be kept, removes the workspace, and only then says that the run is over."""
+        try:
+            if ending.end in {End.FAILED, End.KILLED} and self._workspace is not None:
+                await self._keep_partial_work(progress)
+        except LeaseLost:
+            ending = Ending(End.LOST)
+        finally:
+            if self._workspace is not None:
+                await self._workspace.remove()
+        try:
+            await self._conclude(progress, ending)
+        except LeaseLost:
+            log.warning("the lease was lost before the run could be concluded")
+
+    async def _keep_partial_work(self, progress: Progress) -> None:
+        assert self._workspace is not None  # noqa: S101 - the caller looked
+        artifacts = Artifacts(self._ports.store, self._ports.blobs, progress, self._ports.clock, self._run)
+        try:
+            async with asyncio.timeout(LEAVING_SECONDS):
+                await artifacts.keep_partial_work(self._workspace, self._position)
+        except (TreadleError, OSError, TimeoutError) as error:
+            if isinstance(error, LeaseLost):
+                raise
+            log.warning("the partial work could not be kept", error=str(error))
+
+    async def _conclude(self, progress: Progress, ending: Ending) -> None:
+        store, now = self._ports.store, self._ports.clock.now()
+        if ending.end is End.LOST:
+            return
+        await progress.record()
+        if ending.end is End.RELEASED:
+            await store.release(self._fence, now)
+            return
+        details = progress.clean(ending.details) if ending.details is not None else None
+        await store.finish(self._fence, _STATUS[ending.end], details, now)
+        await Checkpoints(store, self._ports.blobs, progress, self._run).forget()
+
+
+def _ending_of(work: "asyncio.Task[None]") -> Ending:
+    error = None if work.cancelled() else work.exception()
+    match error:
+        case None:
+            return Ending(End.SUCCESS) if not work.cancelled() else Ending(End.RELEASED)
+        case LeaseLost():
+            return Ending(End.LOST)
+        case RunError():
+            return Ending(End.FAILED, error.sentence())
+        case _:
+            log.error("the run hit a fault of Treadle's own", exc_info=error)
+            return Ending(
+                End.FAILED,
+                f"Treadle itself failed ({type(error).__name__}: {error}). The worker's log has the details.",
+            )

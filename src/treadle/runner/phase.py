@@ -1,0 +1,200 @@
+"""One phase of a step: the engine's call, its time limits, its retries."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+from treadle import command
+from treadle.domain.credentials import EngineCredential
+from treadle.domain.errors import EngineAuthenticationFailed, EngineError, EngineNotInstalled, EngineTimedOut
+from treadle.domain.events import Draft, EventType, JsonObject, JsonValue, clip
+from treadle.domain.run import Step, Usage
+from treadle.domain.states import Phase
+from treadle.ports import Box, Clock, Engine, EngineCall, Layout, Outcome, Sandbox
+from treadle.runner import config_files
+from treadle.runner.limits import Limits
+from treadle.services.progress import Progress
+from treadle.services.secrets import RunSecrets
+
+#: A CLI that lingers after its answer is ended after this many seconds.
+LINGER_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRequest:
+    """What is asked in one phase."""
+
+    step: Step
+    phase: Phase
+    prompt: str
+    lead: str  # put before the prompt when the conversation begins here
+    is_structured: bool
+    is_read_only: bool
+    session: str | None
+    model: str | None
+
+
+class PhaseRunner:
+    """Calls engines for one run. Owns time, retries and the end of the process; an engine owns none of them."""
+
+    def __init__(
+        self,
+        *,
+        box: Box,
+        sandbox: Sandbox,
+        progress: Progress,
+        secrets: RunSecrets,
+        clock: Clock,
+        limits: Limits,
+        new_uuid: Callable[[], UUID],
+    ) -> None:
+        self._box = box
+        self._sandbox = sandbox
+        self._progress = progress
+        self._secrets = secrets
+        self._clock = clock
+        self._limits = limits
+        self._new_uuid = new_uuid
+
+    async def run(self, request: PhaseRequest) -> Outcome:
+        """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError."""
+        spent = Usage()
+        delays = iter(self._limits.retries)
+        attempt, session, is_renewal_due = 0, request.session, False
+        while True:
+            attempt += 1
+            engine, credential, endpoint = await self._secrets.engine()
+            if is_renewal_due:
+                credential = _expired(credential, self._clock)
+            outcome = await self._attempt(request, engine, credential, endpoint, session, attempt)
+            spent += outcome.usage
+            if outcome.error is None:
+                return replace(outcome, usage=spent)
+            delay = next(delays, None) if outcome.error.is_retryable else None
+            if delay is None:
+                raise _with_usage(outcome.error, spent)
+            session = self._session_after(engine, outcome.session) or request.session
+            is_renewal_due = isinstance(outcome.error, EngineAuthenticationFailed)
+            await self._progress.record(
+                self._draft(
+                    request,
+                    EventType.ENGINE_RETRY,
+                    {"reason": outcome.error.message, "attempt": attempt + 1, "delaySeconds": delay},
+                )
+            )
+            await self._clock.sleep(delay)
+
+    async def _attempt(
+        self,
+        request: PhaseRequest,
+        engine: Engine,
+        credential: EngineCredential,
+        endpoint: str | None,
+        session: str | None,
+        attempt: int,
+    ) -> Outcome:
+        box = replace(self._box, is_read_only=request.is_read_only)
+        prompt = request.prompt if session else request.lead + request.prompt
+        call = EngineCall(
+            prompt=prompt,
+            layout=self._sandbox.layout(box),
+            credential=credential,
+            session=session,
+            new_session=self._new_uuid(),
+            phase=request.phase,
+            step_text=request.step.text,
+            is_structured=request.is_structured,
+            is_read_only=request.is_read_only,
+            endpoint=endpoint,
+            model=request.model,
+            attempt=attempt,
+        )
+        text, cut = clip(prompt)
+        said: dict[str, JsonValue] = {"prompt": text, "attempt": attempt, "engine": engine.name}
+        if cut:
+            said["clipped"] = cut
+        await self._progress.note(self._draft(request, EventType.PHASE_STARTED, said))
+        started = asyncio.get_running_loop().time()
+        try:
+            outcome = await self._call(request, engine, call, box)
+        finally:
+            await self._secrets.read_back(engine, credential, lambda path: config_files.read_plain(box.config, path))
+        duration = round((asyncio.get_running_loop().time() - started) * 1000)
+        return replace(outcome, usage=replace(outcome.usage, duration_ms=duration))
+
+    async def _call(self, request: PhaseRequest, engine: Engine, call: EngineCall, box: Box) -> Outcome:
+        invocation = engine.command(call)
+        for path, content in invocation.files.items():
+            config_files.write_private(box.config, path, content)
+        argv, environment = self._sandbox.wrap(invocation.argv, invocation.environment, box)
+        reader = engine.reader(call)
+        timed_out: EngineTimedOut | None = None
+        code, stderr = 0, ""
+        try:
+            async with (
+                asyncio.timeout(self._limits.phase),
+                command.spawn(
+                    argv,
+                    environment=environment,
+                    cwd=box.work_tree,
+                    stdin=invocation.stdin,
+                    grace_seconds=self._limits.grace,
+                ) as process,
+            ):
+                async for line in process.lines(idle_seconds=self._limits.idle):
+                    drafts = [
+                        replace(draft, step=request.step.position, phase=request.phase) for draft in reader.feed(line)
+                    ]
+                    if drafts:
+                        await self._progress.note(*drafts)
+                    if reader.is_final:
+                        break
+                try:
+                    code = await process.wait(LINGER_SECONDS if reader.is_final else None)
+                except command.CommandTimedOut:
+                    code = await process.end()
+                stderr = process.stderr
+        except command.CommandNotFound as missing:
+            raise EngineNotInstalled(
+                f"The {engine.name} CLI could not be started: {missing.message}",
+                hint="`treadle doctor` says what is missing.",
+            ) from missing
+        except command.CommandTimedOut:
+            timed_out = EngineTimedOut(
+                f"{engine.name} was silent for {self._limits.idle:g} s in the {request.phase.lower()} phase.",
+                hint="TREADLE_IDLE_SECONDS sets this limit.",
+            )
+        except TimeoutError:
+            timed_out = EngineTimedOut(
+                f"The {request.phase.lower()} phase took longer than {self._limits.phase:g} s.",
+                hint="TREADLE_PHASE_SECONDS sets this limit; smaller steps help.",
+            )
+        outcome = reader.finish(code, stderr)
+        return replace(outcome, error=timed_out) if timed_out is not None else outcome
+
+    def _session_after(self, engine: Engine, session: str | None) -> str | None:
+        """The conversation that a failed attempt left behind, if there is enough of it to go on with."""
+        if session is None:
+            return None
+        layout: Layout = self._sandbox.layout(self._box)
+        patterns = engine.session_files(layout, session)
+        return session if any(any(config_files.matching(self._box.config, each)) for each in patterns) else None
+
+    @staticmethod
+    def _draft(request: PhaseRequest, kind: EventType, data: JsonObject) -> Draft:
+        return Draft(kind, data, step=request.step.position, phase=request.phase)
+
+
+def _with_usage(error: EngineError, usage: Usage) -> EngineError:
+    """What a failed phase cost is part of the bill too: it travels on the error."""
+    error.usage = usage
+    return error
+
+
+def _expired(credential: EngineCredential, clock: Clock) -> EngineCredential:
+    """A license that the API refused, so marked that the CLI renews it before its first request."""
+    if credential.license is None or credential.license.refresh_token is None:
+        return credential
+    return replace(credential, license=replace(credential.license, expires_at=clock.now() - timedelta(hours=1)))

@@ -1,0 +1,63 @@
+"""The pulse of a claimed run: renews its lease, and says when the work must stop."""
+
+import asyncio
+from enum import Enum, auto
+
+import structlog
+
+from treadle.domain.errors import LeaseLost
+from treadle.ports import Clock, Fence, RunStore, Signals, Subscription
+from treadle.runner.limits import Limits
+
+log = structlog.get_logger(__name__)
+
+#: A worker that cannot renew its lease stops after this share of it: ending an engine takes time too.
+SAFE_SHARE = 0.8
+
+
+class StopReason(Enum):
+    KILL = auto()
+    LEASE_LOST = auto()
+    DRAIN = auto()
+
+
+async def watch(
+    store: RunStore, controls: Signals, clock: Clock, fence: Fence, limits: Limits, draining: asyncio.Event
+) -> StopReason:
+    """Returns when the work must stop, and why. While the store does not answer it goes on for as long as the lease
+    surely holds, and no longer: after that another worker may have the run."""
+    loop = asyncio.get_running_loop()
+    async with controls.subscribe(fence.run_id) as subscription:
+        renewed = loop.time()
+        while True:
+            asked = loop.time()
+            remaining = renewed + limits.lease * SAFE_SHARE - asked
+            try:
+                async with asyncio.timeout(remaining):
+                    pulse = await store.ping(fence, clock.now())
+            except LeaseLost:
+                return StopReason.LEASE_LOST
+            except Exception as error:  # noqa: BLE001 - whatever keeps the store from answering, the lease decides
+                log.warning("the lease could not be renewed", error=str(error))
+                if loop.time() >= renewed + limits.lease * SAFE_SHARE:
+                    return StopReason.LEASE_LOST
+            else:
+                renewed = asked
+                if pulse.is_kill_requested:
+                    return StopReason.KILL
+            if await _pause(subscription, draining, min(limits.poll, limits.lease / 3)):
+                return StopReason.DRAIN
+
+
+async def _pause(subscription: Subscription, draining: asyncio.Event, seconds: float) -> bool:
+    """Until the next ping is due or asked for; whether the worker drains."""
+    if draining.is_set():
+        return True
+    waits = {asyncio.create_task(subscription.wait(seconds)), asyncio.create_task(draining.wait())}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    return draining.is_set()

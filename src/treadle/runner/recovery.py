@@ -1,0 +1,52 @@
+"""The sweeper: finds runs whose worker fell silent, and announces what lies unclaimed. Any process may run one."""
+
+import structlog
+
+from treadle.domain.errors import TreadleError
+from treadle.ports import Clock, Queue, RunStore, Signals, Sweep
+from treadle.runner.limits import Limits
+
+log = structlog.get_logger(__name__)
+
+#: A kill that its worker has not carried out after this many seconds is carried out by the sweeper.
+KILL_SECONDS = 4.5
+
+
+class Sweeper:
+    """Sweeps every `limits.poll` seconds, forever: cancel it to end it."""
+
+    def __init__(self, store: RunStore, queue: Queue, signals: Signals, clock: Clock, limits: Limits) -> None:
+        self._store = store
+        self._queue = queue
+        self._signals = signals
+        self._clock = clock
+        self._limits = limits
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except (TreadleError, OSError) as error:
+                log.warning("the sweep failed", error=str(error))
+            await self._clock.sleep(min(self._limits.poll, self._limits.lease / 3))
+
+    async def sweep(self) -> Sweep:
+        """Once."""
+        found = await self._store.sweep(
+            self._clock.now(),
+            lease_seconds=self._limits.lease,
+            kill_seconds=KILL_SECONDS,
+            max_lost_workers=self._limits.max_lost_workers,
+        )
+        for run_id in (*found.requeued, *found.waiting):
+            await self._queue.announce(run_id)
+        for run_id in (*found.requeued, *found.failed, *found.killed):
+            log.warning("swept a run", run=run_id, found=_what(found, run_id))
+            self._signals.notify(run_id)
+        return found
+
+
+def _what(found: Sweep, run_id: int) -> str:
+    if run_id in found.requeued:
+        return "its lease ran out: requeued"
+    return "too many workers lost: failed" if run_id in found.failed else "its worker did not answer: killed"

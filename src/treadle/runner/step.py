@@ -1,0 +1,192 @@
+"""One step: its phases, then the commit and the push; or, for an analysis-only step, the answer alone."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from treadle.domain.errors import StepUnsuccessful
+from treadle.domain.events import Draft, EventType, JsonObject, clip
+from treadle.domain.run import Run, Step, StructuredOutput, Usage
+from treadle.domain.states import Phase, StepStatus
+from treadle.ports import Layout, Outcome, Sandbox, StepUpdate, Workspace
+from treadle.runner import prompts
+from treadle.runner.artifacts import Artifacts
+from treadle.runner.checkpoints import Checkpoints, Resumption
+from treadle.runner.phase import PhaseRequest, PhaseRunner
+from treadle.services.progress import Progress
+from treadle.services.secrets import RunSecrets
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a step has to say so far."""
+
+    output: str | None = None
+    structured_output: StructuredOutput | None = None
+
+
+class StepRunner:
+    """Runs the steps of one claimed run in its workspace, one after another, in one engine conversation."""
+
+    def __init__(
+        self,
+        run: Run,
+        workspace: Workspace,
+        *,
+        sandbox: Sandbox,
+        phases: PhaseRunner,
+        progress: Progress,
+        secrets: RunSecrets,
+        checkpoints: Checkpoints,
+        artifacts: Artifacts,
+        lead: str,
+        fence_holds: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._run = run
+        self._workspace = workspace
+        self._sandbox = sandbox
+        self._phases = phases
+        self._progress = progress
+        self._secrets = secrets
+        self._checkpoints = checkpoints
+        self._artifacts = artifacts
+        self._lead = lead
+        self._fence_holds = fence_holds
+        self._session: str | None = None
+
+    @property
+    def layout(self) -> Layout:
+        return self._sandbox.layout(self._workspace.box)
+
+    async def run(self, step: Step, resumption: Resumption) -> None:
+        """From where `resumption` left off to Success. Raises RunError; what it cost is recorded either way."""
+        self._session = resumption.session or self._session
+        answer = Answer(resumption.output, resumption.structured_output)
+        done = resumption.done if resumption.step == step.position else ()
+        if step.status is StepStatus.NOT_STARTED:
+            await self._record(
+                step,
+                Draft(EventType.STEP_STARTED, {"text": clip(step.text)[0], "isCommitable": step.is_commitable}),
+                status=StepStatus.RUNNING,
+            )
+        for phase in step.phases[len(done) :]:
+            await self._phase(step, phase, answer)
+        if step.is_commitable:
+            await self._deliver(step)
+        await self._record(
+            step,
+            Draft(EventType.STEP_FINISHED, {"status": StepStatus.SUCCESS, "failureDetails": None}),
+            status=StepStatus.SUCCESS,
+            output=answer.output,
+            structured_output=answer.structured_output,
+        )
+
+    async def _phase(self, step: Step, phase: Phase, answer: Answer) -> None:
+        is_read_only = phase is Phase.ANALYSIS
+        # Structure is asked for where the work is done and where it is checked; the proposal in between is plain text.
+        is_structured = step.is_structured and (phase is not Phase.ANALYSIS or not step.is_commitable)
+        request = PhaseRequest(
+            step=step,
+            phase=phase,
+            prompt=prompts.prompt(step, phase),
+            lead=self._lead,
+            is_structured=is_structured,
+            is_read_only=is_read_only,
+            session=self._session,
+            model=self._run.model,
+        )
+        await self._progress.record(step=StepUpdate(step.position, phase=phase))
+        engine, _, _ = await self._secrets.engine()
+        try:
+            outcome = await self._phases.run(request)
+        except BaseException as error:
+            spent = getattr(error, "usage", None)
+            if isinstance(spent, Usage) and spent != Usage():
+                await self._progress.record(step=StepUpdate(step.position, usage=spent))
+            raise
+        self._session = outcome.session or self._session
+        if is_read_only and not self._sandbox.enforces_read_only:
+            await self._undo(step, phase)
+        _remember(answer, phase, outcome)
+        await self._record(step, self._finished(outcome), phase=phase, usage=outcome.usage)
+        structured = outcome.structured_output
+        if structured is not None and not structured.was_successful:
+            raise StepUnsuccessful(f"The engine says that it did not succeed: {structured.output}")
+        kept = replace(outcome, output=answer.output, structured_output=answer.structured_output)
+        await self._checkpoints.save(
+            self._workspace, self.layout, engine, step, phase, kept, has_changes=not is_read_only
+        )
+
+    async def _undo(self, step: Step, phase: Phase) -> None:
+        """Without a sandbox the analysis could write: whatever it changed is undone, and said."""
+        paths = await self._workspace.undo()
+        if paths:
+            data: JsonObject = {"paths": list(paths[:100]), "count": len(paths)}
+            await self._progress.note(Draft(EventType.WORKSPACE_CHANGES_UNDONE, data, step.position, phase))
+
+    async def _deliver(self, step: Step) -> None:
+        """Commit, compare, push, diff. The step's trailer is what makes this happen at most once."""
+        commit = await self._workspace.commit(step.text, step.id)
+        for path in await self._workspace.nested_repositories():
+            await self._progress.note(Draft(EventType.WORKSPACE_NESTED_REPOSITORY, {"path": path}, step.position))
+        if commit is None:
+            await self._record(step, Draft(EventType.GIT_NOTHING_TO_COMMIT))
+            return
+        committed: JsonObject = {
+            "sha": commit.sha,
+            "files": commit.files,
+            "additions": commit.additions,
+            "deletions": commit.deletions,
+        }
+        ahead, behind = await self._workspace.compare()
+        await self._fence_holds()
+        await self._progress.note(
+            Draft(EventType.GIT_COMMITTED, committed, step.position),
+            Draft(EventType.GIT_COMPARED, {"ahead": ahead, "behind": behind}, step.position),
+        )
+        sha = await self._workspace.push()
+        drafts = [Draft(EventType.GIT_PUSHED, {"sha": sha, "branch": self._run.branch_work}, step.position)]
+        if sha != commit.sha:
+            drafts.insert(0, Draft(EventType.GIT_REBASED, {"from": commit.sha, "to": sha}, step.position))
+        await self._progress.record(*drafts, step=StepUpdate(step.position, commit_sha=sha))
+        await self._artifacts.keep_diff(self._workspace, step.position)
+
+    def _finished(self, outcome: Outcome) -> Draft:
+        text, cut = clip(outcome.output or "")
+        usage = outcome.usage
+        data: dict[str, str | int | JsonObject] = {
+            "output": text,
+            "usage": {
+                "inputTokens": usage.input_tokens,
+                "outputTokens": usage.output_tokens,
+                "costUsd": usage.cost_usd,
+                "durationMs": usage.duration_ms,
+            },
+        }
+        if cut:
+            data["clipped"] = cut
+        return Draft(EventType.PHASE_FINISHED, data)
+
+    async def _record(
+        self,
+        step: Step,
+        draft: Draft,
+        *,
+        status: StepStatus | None = None,
+        phase: Phase | None = None,
+        output: str | None = None,
+        structured_output: StructuredOutput | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        update = StepUpdate(
+            step.position, status=status, phase=phase, output=output, structured_output=structured_output, usage=usage
+        )
+        await self._progress.record(replace(draft, step=step.position, phase=phase), step=update)
+
+
+def _remember(answer: Answer, phase: Phase, outcome: Outcome) -> None:
+    """A step answers with what its work says; validation speaks up only where the work said nothing."""
+    if phase is Phase.VALIDATION and answer.output:
+        return
+    structured = outcome.structured_output
+    answer.output = structured.output if structured is not None else outcome.output
+    answer.structured_output = structured or answer.structured_output

@@ -1,0 +1,110 @@
+"""What a worker writes about the run it holds: fenced, redacted, in order, and batched where nobody waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from treadle.domain.errors import LeaseLost
+from treadle.domain.events import Draft
+from treadle.domain.run import StructuredOutput
+from treadle.ports import Clock, Fence, RunStore, Signals, StepUpdate
+from treadle.redaction import Redactor
+
+#: How long an event of a talkative engine may wait for company, in seconds, and how many may wait.
+BATCH_SECONDS = 0.05
+BATCH_EVENTS = 200
+
+
+class Progress:
+    """The one writer of a claimed run. Every method raises LeaseLost once another worker owns the run."""
+
+    def __init__(self, store: RunStore, signals: Signals, clock: Clock, fence: Fence, redactor: Redactor) -> None:
+        self.fence = fence
+        self._store = store
+        self._signals = signals
+        self._clock = clock
+        self._redactor = redactor
+        self._waiting: list[Draft] = []
+        self._writing = asyncio.Lock()
+        self._arrived = asyncio.Event()
+        self._lost: LeaseLost | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, store: RunStore, signals: Signals, clock: Clock, fence: Fence, redactor: Redactor
+    ) -> AsyncIterator["Progress"]:
+        """Flushes what waits every BATCH_SECONDS while open. Leaving does not flush: the ending decides what to
+        write."""
+        progress = cls(store, signals, clock, fence, redactor)
+        flusher = asyncio.create_task(progress._flush_batches(), name=f"events of run {fence.run_id}")
+        try:
+            yield progress
+        finally:
+            flusher.cancel()
+            with suppress(asyncio.CancelledError, LeaseLost):
+                await flusher
+
+    async def note(self, *drafts: Draft) -> None:
+        """Events that may wait for the next batch; waits itself when too many do."""
+        self._raise_if_lost()
+        self._waiting += drafts
+        self._arrived.set()
+        if len(self._waiting) >= BATCH_EVENTS:
+            await self.record()
+
+    async def record(self, *drafts: Draft, step: StepUpdate | None = None, has_diff: bool = False) -> None:
+        """Events, what waits before them, and a step's update: durable on return."""
+        self._raise_if_lost()
+        async with self._writing:
+            batch = [*self._waiting, *drafts]
+            self._waiting.clear()
+            self._arrived.clear()
+            if not batch and step is None and not has_diff:
+                return
+            try:
+                await self._store.record(
+                    self.fence,
+                    [self._clean(draft) for draft in batch],
+                    self._clock.now(),
+                    step=self._clean_step(step),
+                    has_diff=has_diff,
+                )
+            except LeaseLost as lost:
+                self._lost = lost
+                raise
+        self._signals.notify(self.fence.run_id)
+
+    def clean(self, text: str) -> str:
+        """`text` without the run's secrets."""
+        return self._redactor.text(text)
+
+    def clean_answer(self, answer: StructuredOutput | None) -> StructuredOutput | None:
+        """A structured answer without the run's secrets."""
+        if answer is None:
+            return None
+        return replace(answer, output=self._redactor.text(answer.output), thinking=self._redactor.text(answer.thinking))
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+    def _clean(self, draft: Draft) -> Draft:
+        return replace(draft, data=self._redactor.object(draft.data))
+
+    def _clean_step(self, step: StepUpdate | None) -> StepUpdate | None:
+        if step is None:
+            return None
+        return replace(
+            step,
+            output=self._redactor.text(step.output) if step.output is not None else None,
+            failure_details=self._redactor.text(step.failure_details) if step.failure_details is not None else None,
+            structured_output=self.clean_answer(step.structured_output),
+        )
+
+    async def _flush_batches(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(BATCH_SECONDS)
+            await self.record()

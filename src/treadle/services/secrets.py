@@ -1,0 +1,127 @@
+"""A claimed run's secrets, opened at the moment of use, and kept out of everything that is written."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
+from treadle.domain.errors import AlreadyFinished, EngineRefused
+from treadle.domain.events import Draft, EventType
+from treadle.domain.run import EngineName, Run
+from treadle.ports import Clock, Engine, RunStore, Vault
+from treadle.redaction import Redactor, secrets_of
+from treadle.services import credentials as wire
+
+TABLE = "secrets"
+
+
+class RunRedactor(Redactor):
+    """The redactor of one run: it learns each secret when that is opened, and forgets none while the run goes."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self._known: frozenset[str] = frozenset()
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Takes these out too from now on."""
+        known = self._known.union(secrets)
+        if known != self._known:
+            self._known = known
+            super().__init__(sorted(known))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDefaults:
+    """The system's own keys, and the addresses of the model APIs (None: the vendor's)."""
+
+    api_keys: Mapping[EngineName, str | None] = field(repr=False)
+    endpoints: Mapping[EngineName, str | None]
+    models: Mapping[EngineName, str | None]
+
+
+def row(run: Run, name: str) -> str:
+    """What the seal of a run's secret is bound to, next to organization and table."""
+    return f"{run.uuid}/{name}"
+
+
+class RunSecrets:
+    """Reads the store each time: an update made while the run goes counts from the next command or call on."""
+
+    def __init__(
+        self,
+        run: Run,
+        store: RunStore,
+        vault: Vault,
+        clock: Clock,
+        engines: Mapping[EngineName, Engine],
+        defaults: EngineDefaults,
+        redactor: RunRedactor,
+    ) -> None:
+        self._run = run
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._engines = engines
+        self._defaults = defaults
+        self._redactor = redactor
+
+    async def git(self) -> GitCredentials:
+        """The run's Git credentials as they are now."""
+        opened = await self._open()
+        credentials = GitCredentials(http=opened.get("git_http"), ssh_key=opened.get("git_ssh"))
+        self._redactor.learn(secrets_of(git=credentials))
+        return credentials
+
+    async def engine(self) -> tuple[Engine, EngineCredential, str | None]:
+        """The engine, its credential as it is now, and the model API's address. Raises EngineRefused without a key."""
+        name = self._run.engine
+        credential = await self._credential(name)
+        if name is EngineName.DUMMY or credential.is_dummy:
+            return self._engines[EngineName.DUMMY], EngineCredential(), None
+        if credential.api_key is None and credential.license is None:
+            raise EngineRefused(
+                f"There is no API key for {name}.",
+                hint=f"Set TREADLE_{name.upper()}_API_KEY on the server, or send claudeAuthentication with the run.",
+            )
+        return self._engines[name], credential, self._defaults.endpoints.get(name)
+
+    async def read_back(
+        self, engine: Engine, used: EngineCredential, config_files: Callable[[str], bytes | None]
+    ) -> None:
+        """Keeps the tokens that the CLI renewed in place of those it was given, unless a client sent others
+        meanwhile."""
+        renewed = engine.refreshed(used, config_files)
+        if renewed is None:
+            return
+        self._redactor.learn(secrets_of(engine=renewed))
+        current = await self._credential(self._run.engine)
+        if current.secrets() != used.secrets():
+            return
+        sealed = self._vault.seal(
+            wire.encode(renewed),
+            organization=self._run.organization_uuid,
+            table=TABLE,
+            row=row(self._run, "claude"),
+        )
+        event = Draft(EventType.RUN_CREDENTIALS_UPDATED, {"kind": "claude"})
+        try:
+            await self._store.put_run_secrets(self._run.id, {"claude": sealed}, event, self._clock.now())
+        except AlreadyFinished:
+            return
+
+    async def _credential(self, name: EngineName) -> EngineCredential:
+        opened = await self._open()
+        sent = wire.decode(opened["claude"]) if "claude" in opened else EngineCredential()
+        if sent.source is ClaudeSource.DEFAULT:
+            sent = EngineCredential(api_key=self._defaults.api_keys.get(name))
+        self._redactor.learn(secrets_of(engine=sent))
+        return sent
+
+    async def _open(self) -> Mapping[str, str]:
+        return {
+            name: self._vault.open(
+                sealed, organization=self._run.organization_uuid, table=TABLE, row=row(self._run, name)
+            )
+            for name, sealed in (await self._store.run_secrets(self._run.id)).items()
+        }
