@@ -1,0 +1,184 @@
+"""No form in which a tool would print a secret is left."""
+
+import base64
+import html
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials, OAuthLicense
+from treadle.domain.events import JsonObject
+from treadle.domain.run import DUMMY_API_KEY
+from treadle.redaction import MASK, Redactor, secrets_of
+
+TOKEN = "ghp_Ab3/x+y=z&9 é😀\"'\\q"  # every awkward character once
+
+secrets = st.text(st.characters(codec="utf-8"), min_size=6, max_size=40).map(str.strip).filter(lambda s: len(s) >= 6)
+
+
+@given(secret=secrets, before=st.text(max_size=20), after=st.text(max_size=20))
+def test_the_secret_itself_goes(secret: str, before: str, after: str) -> None:
+    assume(len(secret.splitlines()) == 1)
+    assert secret not in Redactor([secret]).text(f"{before}{secret}{after}")
+
+
+@given(secret=secrets, before=st.binary(max_size=9), after=st.binary(max_size=9), url_safe=st.booleans())
+def test_base64_goes_at_every_alignment(secret: str, before: bytes, after: bytes, url_safe: bool) -> None:
+    encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
+    code = encode(before + secret.encode() + after).decode()
+    left, mask, right = Redactor([secret]).text(f"<{code}>").partition(MASK)
+    assert mask == MASK
+    # What is left on either side decodes to nothing but the neighbours.
+    assert len(left) - 1 <= len(before) * 8 // 6
+    assert len(right.rstrip("=>")) <= -(-len(after) * 8 // 6)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: quote(text, safe=""),
+        quote,
+        quote_plus,
+        lambda text: quote(quote(text, safe=""), safe=""),
+        lambda text: "".join(
+            f"%{byte:02x}" if byte > 126 or chr(byte) in "/+" else chr(byte) for byte in text.encode()
+        ),
+        json.dumps,
+        lambda text: json.dumps(text, ensure_ascii=False),
+        lambda text: json.dumps(json.dumps(text)),
+        lambda text: json.dumps(text).replace("/", "\\/"),
+        repr,
+        ascii,
+        html.escape,
+        lambda text: base64.encodebytes(text.encode()).decode(),
+        lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+        lambda text: base64.b64encode(f"{text}\n".encode()).decode(),
+    ],
+)
+@pytest.mark.parametrize("secret", [TOKEN, "line\twith & tab", "quoted\"by'both", "back\\\\slashes", "plain-token"])
+def test_encoded_forms_go(encode: "object", secret: str) -> None:
+    assert callable(encode)
+    encoded = encode(secret)
+    redacted = Redactor([secret]).text(f"> {encoded} <")
+    assert MASK in redacted
+    assert len(redacted) <= len("> ' *** '\n <") + 8, redacted
+
+
+@given(secret=secrets)
+def test_json_of_it_goes_in_both_spellings(secret: str) -> None:
+    assume(len(secret.splitlines()) == 1)
+    for ascii_only in (True, False):
+        encoded = json.dumps(secret, ensure_ascii=ascii_only)
+        assert encoded[1:-1] not in Redactor([secret]).text(encoded)
+
+
+@given(text=st.text(st.characters(exclude_characters="Z0123456789%"), max_size=200), secret=secrets)
+def test_other_text_stays_as_it_is(text: str, secret: str) -> None:
+    redactor = Redactor([f"Zq7{secret}"])
+    assume(all(code not in text for code in ("WnE", "pxN", "acT")))  # its base64, by alignment
+    assert redactor.text(text) == text
+
+
+@pytest.mark.parametrize("secret", ["", "a", "git", "  git  "])
+def test_a_tiny_secret_shreds_nothing(secret: str) -> None:
+    redactor = Redactor([secret])
+    assert not redactor
+    assert redactor.text("git commit in a git repository") == "git commit in a git repository"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("password pass1 was", "password *** was"),
+        ("bypass12 pass12 xpass1", "bypass12 pass12 xpass1"),
+        ("http://me:pass1@host", "http://me:***@host"),
+        ('{"a":"\\npass1"}', '{"a":"\\n***"}'),
+        ("?q=%3Apass1&", "?q=%3A***&"),
+    ],
+)
+def test_a_short_secret_goes_as_a_word_only(text: str, redacted: str) -> None:
+    assert Redactor(["pass1"]).text(text) == redacted
+
+
+def test_the_longer_of_two_wins() -> None:
+    assert Redactor(["secret-token", "me:secret-token"]).text("me:secret-token secret-token") == "*** ***"
+
+
+def _openssh_key() -> str:
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def _rsa_key() -> str:
+    key = generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+
+
+@pytest.mark.parametrize("make", [_openssh_key, _rsa_key])
+def test_a_private_key_goes_line_by_line_and_encoded(make: "object") -> None:
+    assert callable(make)
+    key = make()
+    redactor = Redactor([key])
+    body = [line for line in key.splitlines() if not line.startswith("-----")]
+    code = base64.b64encode(key.encode()).decode()
+    texts = [
+        key,
+        key.replace("\n", "\r\n"),
+        json.dumps({"key": key}),
+        json.dumps(json.dumps(key)),
+        "".join(body),
+        quote(key),
+        *(line for line in body if len(line) >= 8),
+    ]
+    for text in texts:
+        redacted = redactor.text(text)
+        for line in body:
+            assert len(line) < 8 or line not in redacted
+            assert len(line) < 8 or quote(line) not in redacted
+        assert MASK in redacted
+    assert len(redactor.text(code)) <= len(MASK) + 4
+    wrapped = redactor.text(base64.encodebytes(key.encode()).decode())
+    assert len(wrapped.replace(MASK, "").replace("\n", "")) <= 12, wrapped  # at most a last line of a few characters
+
+
+def test_nested_objects_keep_their_shape() -> None:
+    value: JsonObject = {"a": ["x TOPSECRET", {"TOPSECRET": 1, "n": None, "b": True, "f": 1.5}], "t": ("TOPSECRET",)}
+    assert Redactor(["TOPSECRET"]).object(value) == {
+        "a": ["x ***", {"***": 1, "n": None, "b": True, "f": 1.5}],
+        "t": ["***"],
+    }
+
+
+@pytest.mark.parametrize("evil", ["\\" * 60_000, "%25" * 20_000, "a" * 60_000, "\\u005c" * 10_000])
+@pytest.mark.parametrize("secret", ["a\\\\b\\c" * 5, '"\\"\\"\\"\\"x', "aaaaaaaaaaaaaaab", "\n\\\n\\\n\\x1"])
+def test_no_text_makes_the_search_slow(evil: str, secret: str) -> None:
+    # Finishing is the assertion: a pattern that backtracks would take hours.
+    assert len(Redactor([secret]).text(f"{evil}{secret}x1")) <= len(evil) + len(secret) + 2
+
+
+@pytest.mark.parametrize(
+    ("http", "expected"),
+    [
+        ("user:password", ("user:password", "password")),
+        ("ghp_token", ("ghp_token", "ghp_token")),
+        ("ghp_token:x-oauth-basic", ("ghp_token:x-oauth-basic", "ghp_token")),
+        ("ghp_token:", ("ghp_token:", "ghp_token")),
+        ("x-access-token:ghs_token", ("x-access-token:ghs_token", "ghs_token")),
+        ("user:pass:word", ("user:pass:word", "pass:word")),
+    ],
+)
+def test_which_part_of_http_credentials_is_secret(http: str, expected: tuple[str, ...]) -> None:
+    assert secrets_of(GitCredentials(http=http)) == tuple(dict.fromkeys(expected))
+
+
+def test_every_credential_of_a_run_is_collected() -> None:
+    license_ = OAuthLicense(access_token="access", refresh_token="refresh")
+    engine = EngineCredential(ClaudeSource.CLIENT_LICENSE, api_key=DUMMY_API_KEY, license=license_)
+    assert secrets_of(GitCredentials(ssh_key="key"), engine) == ("key", "access", "refresh")
+    assert secrets_of() == ()
