@@ -92,7 +92,7 @@ def _forms(secret: str) -> Iterator[tuple[str, str]]:
     if len(secret) < MIN_ANYWHERE:
         yield rf"{_WORD_BEGINS}{_spelled(secret)}(?![A-Za-z0-9])", _needle(secret)
         return
-    lines = [line.strip() for line in secret.splitlines()]
+    lines = [line.strip() for line in re.split(r"[\r\n]+", secret)]
     if len(lines) > 1:
         for line in lines:
             if len(line) >= _MIN_LINE and not line.startswith("-----"):

@@ -24,7 +24,7 @@ secrets = st.text(st.characters(codec="utf-8"), min_size=6, max_size=40).map(str
 
 @given(secret=secrets, before=st.text(max_size=20), after=st.text(max_size=20))
 def test_the_secret_itself_goes(secret: str, before: str, after: str) -> None:
-    assume(len(secret.splitlines()) == 1)
+    assume(not set(secret) & set("\r\n"))
     assert secret not in Redactor([secret]).text(f"{before}{secret}{after}")
 
 
@@ -72,7 +72,7 @@ def test_encoded_forms_go(encode: "object", secret: str) -> None:
 
 @given(secret=secrets)
 def test_json_of_it_goes_in_both_spellings(secret: str) -> None:
-    assume(len(secret.splitlines()) == 1)
+    assume(not set(secret) & set("\r\n"))
     for ascii_only in (True, False):
         encoded = json.dumps(secret, ensure_ascii=ascii_only)
         assert encoded[1:-1] not in Redactor([secret]).text(encoded)
@@ -80,6 +80,7 @@ def test_json_of_it_goes_in_both_spellings(secret: str) -> None:
 
 @given(text=st.text(st.characters(exclude_characters="Z0123456789%"), max_size=200), secret=secrets)
 def test_other_text_stays_as_it_is(text: str, secret: str) -> None:
+    assume(not set(secret) & set("\r\n"))  # of several lines each is a secret
     redactor = Redactor([f"Zq7{secret}"])
     assume(all(code not in text for code in ("WnE", "pxN", "acT")))  # its base64, by alignment
     assert redactor.text(text) == text
