@@ -9,9 +9,7 @@ from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run
 from treadle.ports import Clock, Engine, RunStore, Vault
 from treadle.redaction import Redactor, secrets_of
-from treadle.services import credentials as wire
-
-TABLE = "secrets"
+from treadle.services.credentials import CLAUDE, GIT_HTTP, GIT_SSH, SECRETS_TABLE, decode, encode, row
 
 
 class RunRedactor(Redactor):
@@ -40,11 +38,6 @@ class EngineDefaults:
     models: Mapping[EngineName, str | None]
 
 
-def row(run: Run, name: str) -> str:
-    """What the seal of a run's secret is bound to, next to organization and table."""
-    return f"{run.uuid}/{name}"
-
-
 class RunSecrets:
     """Reads the store each time: an update made while the run goes counts from the next command or call on."""
 
@@ -69,7 +62,7 @@ class RunSecrets:
     async def git(self) -> GitCredentials:
         """The run's Git credentials as they are now."""
         opened = await self._open()
-        credentials = GitCredentials(http=opened.get("git_http"), ssh_key=opened.get("git_ssh"))
+        credentials = GitCredentials(http=opened.get(GIT_HTTP), ssh_key=opened.get(GIT_SSH))
         self._redactor.learn(secrets_of(git=credentials))
         return credentials
 
@@ -99,20 +92,20 @@ class RunSecrets:
         if current.secrets() != used.secrets():
             return
         sealed = self._vault.seal(
-            wire.encode(renewed),
+            encode(renewed),
             organization=self._run.organization_uuid,
-            table=TABLE,
-            row=row(self._run, "claude"),
+            table=SECRETS_TABLE,
+            row=row(self._run.uuid, CLAUDE),
         )
         event = Draft(EventType.RUN_CREDENTIALS_UPDATED, {"kind": "claude"})
         try:
-            await self._store.put_run_secrets(self._run.id, {"claude": sealed}, event, self._clock.now())
+            await self._store.put_run_secrets(self._run.id, {CLAUDE: sealed}, event, self._clock.now())
         except AlreadyFinished:
             return
 
     async def _credential(self, name: EngineName) -> EngineCredential:
         opened = await self._open()
-        sent = wire.decode(opened["claude"]) if "claude" in opened else EngineCredential()
+        sent = decode(opened[CLAUDE]) if CLAUDE in opened else EngineCredential()
         if sent.source is ClaudeSource.DEFAULT:
             sent = EngineCredential(api_key=self._defaults.api_keys.get(name))
         self._redactor.learn(secrets_of(engine=sent))
@@ -121,7 +114,7 @@ class RunSecrets:
     async def _open(self) -> Mapping[str, str]:
         return {
             name: self._vault.open(
-                sealed, organization=self._run.organization_uuid, table=TABLE, row=row(self._run, name)
+                sealed, organization=self._run.organization_uuid, table=SECRETS_TABLE, row=row(self._run.uuid, name)
             )
             for name, sealed in (await self._store.run_secrets(self._run.id)).items()
         }

@@ -1,0 +1,126 @@
+"""The processes: the API, workers and the sweeper in one event loop, from start to an orderly end."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from treadle import factory
+from treadle.domain.errors import ConfigurationError
+from treadle.factory import Parts
+from treadle.runner.worker import Worker
+from treadle.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Requests and streams in flight get this long to end at shutdown, in seconds.
+GRACEFUL_SECONDS = 3
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+async def serve(
+    settings: Settings, *, with_api: bool = True, with_worker: bool = True, on_ready: Callable[[str, Parts], None]
+) -> None:
+    """Until SIGTERM or SIGINT; then hands its runs over and returns. `on_ready` is told the address once it answers
+    ("" without the API). Raises ConfigurationError for what the operator must mend."""
+    stop = asyncio.Event()
+    with _on_signals(stop.set):
+        async with factory.assemble(settings) as parts, running(parts, with_worker=with_worker):
+            if with_api:
+                async with listening(factory.app(parts), settings.host, settings.port) as address:
+                    on_ready(address, parts)
+                    await stop.wait()
+            else:
+                on_ready("", parts)
+                await stop.wait()
+            log.info("shutting down")
+
+
+@asynccontextmanager
+async def running(parts: Parts, *, with_worker: bool = True) -> AsyncIterator[Worker | None]:
+    """The sweeper and, if wanted, a worker beside the body. Leaving drains the worker."""
+    worker = factory.worker(parts) if with_worker else None
+    sweeping = asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")
+    working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
+    try:
+        yield worker
+    finally:
+        if worker is not None and working is not None:
+            worker.drain()
+            await asyncio.wait({working})
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        if working is not None and (error := working.exception()) is not None:
+            raise error
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
+    """Serves `app` beside the body; gives its address, such as http://127.0.0.1:8417."""
+    bound = _bind(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        loop="asyncio",
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[bound]), name="api")
+    try:
+        while not server.started:
+            if serving.done():
+                await serving
+                raise ConfigurationError(f"The API could not start on {host}:{port}.")
+            await asyncio.sleep(0.005)
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await asyncio.wait({serving})
+        bound.close()
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's business: a worker has to be drained too."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigurationError(
+            f"The address {host}:{port} cannot be listened on: {error.strerror}.",
+            hint="TREADLE_HOST and TREADLE_PORT set another one.",
+        ) from error
+    return bound
+
+
+@contextlib.contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
