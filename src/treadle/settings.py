@@ -74,6 +74,8 @@ class Settings(BaseModel):
     sandbox: Literal["bubblewrap", "none"] | None = Field(
         None, description="What engines run in; unset: the best that works."
     )
+    git_author_name: str = Field("Treadle", min_length=1, description="Author and committer of the steps' commits.")
+    git_author_email: str = Field("treadle@localhost", min_length=3, description="Their e-mail address.")
     submodules: bool = Field(False, description="Follow submodules.")
 
     rate_limit_code_generation: str = Field(
@@ -100,6 +102,14 @@ class Settings(BaseModel):
         return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """(name, default, description) of every setting, for the documentation and `treadle doctor`."""
+        return [
+            (PREFIX + name.upper(), _shown(field.default), field.description or "")
+            for name, field in cls.model_fields.items()
+        ]
+
+    @classmethod
     def load(cls, environment: Mapping[str, str], **overrides: object) -> "Settings":
         """Reads `TREADLE_…` (an empty value counts as unset). Raises ConfigurationError naming every fault, unknown
         names too."""
@@ -118,3 +128,12 @@ class Settings(BaseModel):
                 f"These settings are not valid: {'; '.join(said)}.",
                 hint="docs/reference/settings.md lists them all.",
             ) from None
+
+
+def _shown(default: object) -> str:
+    """A default as one would write it in the environment."""
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return str(int(default))
+    return ",".join(f"{part:g}" for part in default) if isinstance(default, tuple) else str(default)
