@@ -1,0 +1,115 @@
+"""Registered repositories: an address, and the credentials that runs without their own use."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from treadle.domain.credentials import GitCredentials
+from treadle.domain.errors import InvalidInput
+from treadle.domain.git_url import check_branch, check_url, normalize, split_credentials
+from treadle.domain.identity import Organization
+from treadle.domain.run import Repository
+from treadle.ports import Clock, RepositoryStore, Vault
+from treadle.services.credentials import GIT_HTTP, GIT_SSH, check_ssh_key, git_secrets
+from treadle.services.recent import Recent
+
+TABLE = "repositories"
+
+MAX_NAME = 200
+MAX_URL = 10_000
+_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
+
+
+class Repositories:
+    """The use cases around registered repositories."""
+
+    def __init__(self, store: RepositoryStore, vault: Vault, clock: Clock, *, new_uuid: Callable[[], UUID]) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._new_uuid = new_uuid
+        self._known: Recent[int, Mapping[str, Repository]] = Recent(clock, seconds=1, size=1000)
+
+    async def add(
+        self,
+        organization: Organization,
+        *,
+        name: str,
+        url: str,
+        default_branch: str = "main",
+        git: GitCredentials | None = None,
+    ) -> Repository:
+        """Registers OWNER/NAME. Local addresses are allowed: only an operator gets here.
+
+        Raises InvalidInput naming every fault, and Conflict when the name is taken.
+        """
+        given = git or GitCredentials()
+        clean_url, in_url = split_credentials(url)
+        _check(name=name, url=url, default_branch=default_branch, git=given, in_url=in_url)
+        uuid = self._new_uuid()
+        clear = git_secrets(GitCredentials(http=given.http or in_url, ssh_key=given.ssh_key))
+        sealed = {
+            secret: self._vault.seal(text, organization=organization.uuid, table=TABLE, row=f"{uuid}/{secret}")
+            for secret, text in clear.items()
+            if text is not None
+        }
+        repository = Repository(
+            id=0,  # the store gives it one
+            uuid=uuid,
+            organization_id=organization.id,
+            name=name,
+            url=clean_url,
+            default_branch=default_branch,
+            date_created=self._clock.now(),
+        )
+        try:
+            return await self._store.add_repository(repository, sealed)
+        finally:
+            self._known.clear()
+
+    async def list(self, organization_id: int) -> Sequence[Repository]:
+        return await self._store.repositories(organization_id)
+
+    async def find(self, organization_id: int, url: str) -> Repository | None:
+        """The organization's repository of that address, however it is spelt. One that another process registered is
+        found a second later: every run that is created asks."""
+        known = self._known.get(organization_id)
+        if known is None:
+            known = {_spelling(found.url): found for found in await self._store.repositories(organization_id)}
+            self._known.put(organization_id, known)
+        return known.get(_spelling(url)) if known else None
+
+    async def credentials(self, repository: Repository, organization_uuid: UUID) -> GitCredentials:
+        """Opened. Raises SealBroken."""
+        opened: Mapping[str, str] = {
+            name: self._vault.open(sealed, organization=organization_uuid, table=TABLE, row=f"{repository.uuid}/{name}")
+            for name, sealed in (await self._store.repository_secrets(repository.id)).items()
+        }
+        return GitCredentials(http=opened.get(GIT_HTTP), ssh_key=opened.get(GIT_SSH))
+
+
+def _spelling(url: str) -> str:
+    try:
+        return normalize(url)
+    except ValueError:
+        return url
+
+
+def _check(*, name: str, url: str, default_branch: str, git: GitCredentials, in_url: str | None) -> None:
+    faults: dict[str, list[str]] = {}
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        faults["name"] = [f"must be OWNER/NAME, of letters, digits, '.', '_' and '-', at most {MAX_NAME} characters"]
+    url_fault = check_url(url, allow_local=True) if len(url) <= MAX_URL else f"must be at most {MAX_URL} characters"
+    if url_fault:
+        faults["url"] = [url_fault]
+    if branch_fault := check_branch(default_branch):
+        faults["default_branch"] = [branch_fault]
+    if sum(secret is not None for secret in (git.http, git.ssh_key, in_url)) > 1:
+        faults["credentials"] = ["give one: HTTP credentials, those in the address, or an SSH key"]
+    if git.ssh_key is not None:
+        try:
+            check_ssh_key(git.ssh_key)
+        except ValueError as error:
+            faults["ssh_key"] = [str(error)]
+    if faults:
+        raise InvalidInput(faults, "The repository cannot be registered.")

@@ -1,0 +1,237 @@
+"""Runs: created, looked at, followed, given other credentials, killed."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
+from treadle.domain.errors import AlreadyFinished, InvalidInput
+from treadle.domain.events import Draft, Event, EventType
+from treadle.domain.identity import Principal
+from treadle.domain.run import EngineName, Run, RunDraft
+from treadle.domain.states import RUN_ALIVE, RunStatus
+from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
+from treadle.services.content import Content
+from treadle.services.credentials import CLAUDE, SECRETS_TABLE, encode, git_secrets, row
+from treadle.services.repositories import Repositories
+
+#: An Idempotency-Key is remembered for this long.
+IDEMPOTENCY_SPAN = timedelta(hours=24)
+
+#: How many runs, or events, are read from the store at a time.
+PAGE = 1000
+
+
+class DiffForm(StrEnum):
+    """The two forms of a run's diff; the values are the names of its artifacts."""
+
+    STRUCTURED = "diff.json"
+    PATCH = "diff.patch"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run as a dialect read it, checked except for what needs the store. `claude` None: the system's key pays."""
+
+    draft: RunDraft
+    git: GitCredentials = field(default_factory=GitCredentials)
+    claude: EngineCredential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """A client's Idempotency-Key, and a hash of what it asked for."""
+
+    key: str
+    digest: str
+
+
+class Runs:
+    """The use cases around runs. A run that is not the caller's to see is NotFound, like one that does not exist."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        queue: Queue,
+        signals: Signals,
+        blobs: Blobs,
+        repositories: Repositories,
+        clock: Clock,
+        *,
+        new_uuid: Callable[[], UUID],
+        poll_seconds: float,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._queue = queue
+        self._signals = signals
+        self._blobs = blobs
+        self._repositories = repositories
+        self._clock = clock
+        self._new_uuid = new_uuid
+        self._poll_seconds = poll_seconds
+
+    async def create(self, principal: Principal, request: RunRequest, repeatable: Repeatable | None = None) -> Run:
+        """The new run, or the one that the same Idempotency-Key made.
+
+        Raises InvalidInput for unknown files (path `file_ids[n]`), IdempotencyMismatch.
+        """
+        unknown = await self.unknown_files(principal, request.draft.file_ids)
+        if unknown:
+            raise InvalidInput(unknown_file_faults(request.draft.file_ids, unknown))
+        request = await self._with_registered(principal, request)
+        uuid, now = self._new_uuid(), self._clock.now()
+        run, is_new = await self._store.create_run(
+            request.draft,
+            principal,
+            uuid=uuid,
+            step_ids=[self._new_uuid() for _ in request.draft.steps],
+            secrets=self._seal(_secrets(request), principal.organization_uuid, uuid),
+            now=now,
+            idempotency=Idempotency(repeatable.key, repeatable.digest, now - IDEMPOTENCY_SPAN) if repeatable else None,
+        )
+        if is_new:
+            await self._queue.announce(run.id)
+        return run
+
+    async def unknown_files(self, principal: Principal, file_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of `file_ids` that the caller has no such file for."""
+        if not file_ids:
+            return frozenset()
+        seen_by = _seen_by(principal)
+        known = await self._store.known_files(file_ids, seen_by.organization_id, seen_by.user_id)
+        return frozenset(file_ids) - known
+
+    async def get(self, principal: Principal, uuid: UUID) -> Run:
+        return await self._store.get_run(uuid, _seen_by(principal))
+
+    async def list(
+        self, principal: Principal, *, statuses: frozenset[RunStatus] | None = None, limit: int = PAGE, skip: int = 0
+    ) -> Sequence[Run]:
+        """Newest first, without the steps' outputs."""
+        return await self._store.list_runs(_seen_by(principal, statuses), limit=limit, skip=skip)
+
+    async def alive(self, principal: Principal) -> Sequence[Run]:
+        """Every one that is New or Running, newest first."""
+        which, found = _seen_by(principal, RUN_ALIVE), list[Run]()
+        while True:
+            page = await self._store.list_runs(which, limit=PAGE, before=found[-1].id if found else None)
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    async def update_git_credentials(self, principal: Principal, uuid: UUID, git: GitCredentials) -> None:
+        """Replaces both kinds: the run's next Git command uses `git`. Raises AlreadyFinished."""
+        await self._update(principal, uuid, git_secrets(git), "git")
+
+    async def update_claude_authentication(
+        self, principal: Principal, uuid: UUID, claude: EngineCredential | None
+    ) -> None:
+        """The run's next engine call uses `claude`; None: the system's key. Raises AlreadyFinished and InvalidInput."""
+        run = await self.get(principal, uuid)
+        if fault := engine_fault(run.engine, claude):
+            raise InvalidInput({"claude_authentication": [fault]})
+        await self._update(principal, uuid, {CLAUDE: _claude_secret(claude)}, "claude")
+
+    async def kill(self, principal: Principal, uuid: UUID) -> None:
+        """A New run is Killed at once, a Running one by its worker in seconds; twice is harmless. Raises
+        AlreadyFinished."""
+        run = await self.get(principal, uuid)
+        await self._store.request_kill(run.id, self._clock.now())
+        self._signals.notify(run.id)
+
+    async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int = PAGE) -> Sequence[Event]:
+        """A page of the run's events, those numbered above `after`."""
+        run = await self.get(principal, uuid)
+        return await self._store.events(run.id, after=after, limit=limit)
+
+    async def events_of(self, run_id: int, *, after: int, limit: int = PAGE) -> Sequence[Event]:
+        """The same for a run that the caller was already let see."""
+        return await self._store.events(run_id, after=after, limit=limit)
+
+    async def follow(self, run: Run, *, after: int = 0) -> AsyncIterator[Sequence[Event]]:
+        """The run's events from `after` on, in pages as they happen; ends after the `run.finished` that is the newest.
+
+        Signals wake it; where one is lost, or the writer is another process, it looks every `poll_seconds`.
+        """
+        is_over = run.is_finished and after >= run.last_event
+        async with self._signals.subscribe(run.id) as subscription:
+            while True:
+                page = await self._store.events(run.id, after=after, limit=PAGE)
+                if page:
+                    after, is_over = page[-1].number, page[-1].type is EventType.RUN_FINISHED
+                    yield page
+                if is_over and len(page) < PAGE:
+                    return
+                if not page:
+                    await subscription.wait(self._poll_seconds)
+
+    async def diff(self, principal: Principal, uuid: UUID, form: DiffForm) -> tuple[Run, Content | None]:
+        """The run, and its newest diff; None while there is none."""
+        run = await self.get(principal, uuid)
+        return run, await self.diff_of(run, form)
+
+    async def diff_of(self, run: Run, form: DiffForm = DiffForm.STRUCTURED) -> Content | None:
+        """The newest diff of a run that the caller was already let see."""
+        if not run.has_diff:
+            return None
+        for artifact in await self._store.artifacts(run.id):
+            if artifact.name == form:
+                return Content(artifact.blob, artifact.size, artifact.content_type, self._blobs)
+        return None
+
+    async def _with_registered(self, principal: Principal, request: RunRequest) -> RunRequest:
+        """With the repository that is registered for the address, and its credentials where the caller gave none."""
+        repository = await self._repositories.find(principal.organization_id, request.draft.git_url)
+        if repository is None:
+            return request
+        git = request.git
+        if git.http is None and git.ssh_key is None:
+            git = await self._repositories.credentials(repository, principal.organization_uuid)
+        return replace(request, draft=replace(request.draft, repository_id=repository.id), git=git)
+
+    async def _update(self, principal: Principal, uuid: UUID, clear: Mapping[str, str | None], kind: str) -> None:
+        run = await self.get(principal, uuid)
+        if run.is_finished:
+            raise AlreadyFinished(f"The run has ended as {run.status}; its credentials are erased.")
+        sealed = self._seal(clear, run.organization_uuid, run.uuid)
+        event = Draft(EventType.RUN_CREDENTIALS_UPDATED, {"kind": kind})
+        await self._store.put_run_secrets(run.id, {**dict.fromkeys(clear), **sealed}, event, self._clock.now())
+        self._signals.notify(run.id)
+
+    def _seal(self, clear: Mapping[str, str | None], organization: UUID, uuid: UUID) -> Mapping[str, str]:
+        return {
+            name: self._vault.seal(text, organization=organization, table=SECRETS_TABLE, row=row(uuid, name))
+            for name, text in clear.items()
+            if text is not None
+        }
+
+
+def engine_fault(engine: EngineName, claude: EngineCredential | None) -> str | None:
+    """Why `engine` cannot work with that credential; None when it can."""
+    if engine is EngineName.KIMI and claude is not None and claude.license is not None:
+        return "a Claude license does not work with the engine Kimi; give a ClientApiKey of Kimi's, or nothing"
+    return None
+
+
+def unknown_file_faults(file_ids: Sequence[UUID], unknown: frozenset[UUID]) -> Mapping[str, Sequence[str]]:
+    """One fault for each place where an unknown file is named."""
+    return {
+        f"file_ids[{at}]": ["is not the id of a file of yours"] for at, id_ in enumerate(file_ids) if id_ in unknown
+    }
+
+
+def _seen_by(principal: Principal, statuses: frozenset[RunStatus] | None = None) -> RunFilter:
+    user_id = None if principal.sees_whole_organization else principal.user_id
+    return RunFilter(principal.organization_id, user_id, statuses)
+
+
+def _secrets(request: RunRequest) -> Mapping[str, str | None]:
+    return {**git_secrets(request.git), CLAUDE: _claude_secret(request.claude)}
+
+
+def _claude_secret(claude: EngineCredential | None) -> str | None:
+    return encode(claude) if claude is not None and claude.source is not ClaudeSource.DEFAULT else None
