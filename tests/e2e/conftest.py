@@ -1,0 +1,34 @@
+"""Real services for the end-to-end tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.git_server import GitServer
+from tests.support.service import Service
+from tests.support.ssh_server import SshServer
+
+
+@pytest.fixture
+def git() -> Iterator[GitServer]:
+    """Git over HTTP; user `ada`, password `correct horse`."""
+    with GitServer(username="ada", password="correct horse") as server:
+        server.create("acme/demo", {"README.md": "# Demo\n", "src/app.py": "print('hello')\n"})
+        yield server
+
+
+@pytest.fixture
+def ssh() -> Iterator[SshServer]:
+    with SshServer() as server:
+        yield server
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """`treadle serve` with the best sandbox of this machine."""
+    with Service(tmp_path / "data", RETRY_SECONDS="0.1,0.1,0.1") as running:
+        yield running
+
+
+#: The credentials of the fixture `git`.
+HTTP_CREDENTIALS = "ada:correct horse"

@@ -1,0 +1,110 @@
+"""The service killed with -9 at the worst moments: started again, it finishes, and no step is committed twice."""
+
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import HTTP_CREDENTIALS
+from tests.support.git_server import GitServer, Kind
+from tests.support.service import Json, Service, is_event, step
+
+STEPS = [
+    step('dummy: [{"append": ["one.txt", "1\\n"]}]'),
+    step('dummy: [{"append": ["two.txt", "2\\n"]}]'),
+    step("Sum it up", commitable=False),
+]
+
+
+@pytest.fixture(params=["none", "bubblewrap"])
+def crashing(request: pytest.FixtureRequest, tmp_path: Path) -> Service:
+    return Service(tmp_path / "data", SANDBOX=str(request.param), LEASE_SECONDS="1.5")
+
+
+def start(service: Service, git: GitServer, steps: list[Json] = STEPS) -> str:
+    return service.start(
+        gitUrl=git.url("acme/demo"),
+        gitHttpCredentials=HTTP_CREDENTIALS,
+        branchSource="main",
+        branchWork="work",
+        engine="Dummy",
+        steps=steps,
+    )
+
+
+def check(service: Service, git: GitServer, process_id: str) -> Json:
+    """Finished, with one commit for each commitable step in order, and nothing done twice."""
+    process = service.wait(process_id, "Success")
+    commits = git.log("acme/demo", "work")[:-1]
+    wanted = [each for each in process["steps"] if each["isCommitableStep"]][::-1]
+    assert [commit.sha for commit in commits] == [each["commitSha"] for each in wanted]
+    for commit, done in zip(commits, wanted, strict=True):
+        assert commit.message.count("Treadle-Step:") == 1
+        assert commit.message.endswith(done["id"])
+    assert git.show("acme/demo", "work", "one.txt") == b"1\n"
+    assert git.show("acme/demo", "work", "two.txt") == b"2\n"
+    numbers = [event["number"] for event in service.events(process_id)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert service.workspaces == []
+    return process
+
+
+def crash_at(service: Service, git: GitServer, kind: Kind, *, after: bool) -> None:
+    hold = git.hold(kind, after=after)
+    process_id = start(service, git)
+    hold.wait()
+    service.kill9()
+    hold.release()
+    service.restart()
+    check(service, git, process_id)
+
+
+def test_between_commit_and_push(crashing: Service, git: GitServer) -> None:
+    with crashing as service:
+        crash_at(service, git, Kind.RECEIVE_REFS, after=False)
+
+
+def test_after_the_push_was_taken(crashing: Service, git: GitServer) -> None:
+    with crashing as service:
+        crash_at(service, git, Kind.RECEIVE, after=True)
+
+
+def test_in_the_middle_of_a_phase(crashing: Service, git: GitServer, tmp_path: Path) -> None:
+    slow = step('dummy: [{"append": ["two.txt", "2\\n"]}, {"sleep": 2}]')
+    with crashing as service:
+        process_id = start(service, git, [STEPS[0], slow, STEPS[2]])
+        service.wait_for(process_id, is_event("phase.started", step=2, phase="Implementation"))
+        left = service.descendants()
+        assert left
+        service.kill9()
+        service.restart()
+        check(service, git, process_id)
+        assert not [process for process in left if process.is_running()]
+
+
+def test_costs_no_more_than_the_phase_that_it_hit(crashing: Service, git: GitServer) -> None:
+    """Killed in validation: analysis and implementation are not paid for again, their work is still there."""
+    slow = step('dummy: [{"append": ["two.txt", "2\\n"]}, {"phase": "validation", "sleep": 2}]')
+    with crashing as service:
+        process_id = start(service, git, [STEPS[0], slow, STEPS[2]])
+        service.wait_for(process_id, is_event("phase.started", step=2, phase="Validation"))
+        service.kill9()
+        service.restart()
+        check(service, git, process_id)
+        phases = [
+            event["phase"]
+            for event in service.events(process_id)
+            if event["type"] == "phase.started" and event["step"] == 2
+        ]
+    assert phases == ["Analysis", "Implementation", "Validation", "Validation"]
+
+
+def test_a_run_that_kills_its_workers_is_given_up(tmp_path: Path, git: GitServer) -> None:
+    with Service(tmp_path / "data", LEASE_SECONDS="1", MAX_LOST_WORKERS="2") as service:
+        process_id = start(service, git, [step('dummy: [{"sleep": 60}]')])
+        for _ in range(2):
+            service.wait_for(process_id, is_event("phase.started", phase="Analysis"))
+            service.kill9()
+            service.restart()
+            if service.get(process_id)["status"] == "Failed":
+                break
+        process = service.wait(process_id, "Failed", seconds=20)
+        assert "worker" in process["failureDetails"]
