@@ -372,6 +372,7 @@ class Invocation:
     environment: Mapping[str, str] = field(repr=False)
     stdin: bytes = field(default=b"", repr=False)
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    readable: tuple[Path, ...] = ()  # host paths of the program itself, for the box
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,9 +451,9 @@ class Sandbox(Protocol):
     def wrap(
         self, argv: Sequence[str], environment: Mapping[str, str], box: Box
     ) -> tuple[tuple[str, ...], Mapping[str, str]]:
-        """The argv and environment to spawn instead. No secret moves into argv. SIGTERM to it reaches the command;
-        its end,
-        even by SIGKILL, ends every descendant."""
+        """The argv and environment to spawn instead, from this process. No secret moves into argv. It starts in the
+        work tree. SIGTERM to its process group reaches the command; its end, even by SIGKILL, and the end of this
+        process, end every descendant. A death by signal n shows as exit code 128 + n."""
 
 
 # ---- the workspace ---------------------------------------------------------------------------------------------------
