@@ -128,6 +128,7 @@ class PhaseRunner:
         invocation = engine.command(call)
         for path, content in invocation.files.items():
             config_files.write_private(box.config, path, content)
+        box = replace(box, readable=(*box.readable, *invocation.readable))
         argv, environment = self._sandbox.wrap(invocation.argv, invocation.environment, box)
         reader = engine.reader(call)
         timed_out: EngineTimedOut | None = None
