@@ -1,0 +1,68 @@
+"""Events as rows. Numbers come from the run's row, which the caller has counted up in this transaction."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Integer, bindparam, select
+
+from treadle.domain.events import Draft, Event, EventType
+from treadle.domain.states import Phase
+from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.session import Executor, Session
+from treadle.store.tables import events
+from treadle.store.values import date_of, event_json, micros
+
+_INSERT = Prepared(insert_into(events))
+_AFTER = Prepared(
+    select(events.c.number, events.c.type, events.c.data, events.c.date, events.c.step, events.c.phase)
+    .where(events.c.run_id == bindparam("run"), events.c.number > bindparam("after"))
+    .order_by(events.c.number)
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
+def write(session: Session, run_id: int, last: int, drafts: Sequence[Draft], now: datetime) -> None:
+    """`last`: the number of the last of them."""
+    date = micros(now)
+    first = last - len(drafts) + 1
+    session.many(
+        _INSERT,
+        [
+            {
+                "run_id": run_id,
+                "number": number,
+                "type": draft.type.value,
+                "data": event_json(draft.data),
+                "date": date,
+                "step": draft.step,
+                "phase": None if draft.phase is None else draft.phase.value,
+            }
+            for number, draft in enumerate(drafts, first)
+        ],
+    )
+
+
+def _event_of(run_id: int, row: Row) -> Event:
+    number, type_, data, date, step, phase = row
+    return Event(
+        run_id,
+        number,
+        EventType(type_),
+        {} if data == "{}" else json.loads(data),
+        date_of(date),
+        step,
+        None if phase is None else Phase(phase),
+    )
+
+
+class Events:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def events(self, run_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return await self._executor.read(
+            lambda session: [
+                _event_of(run_id, row) for row in session.all(_AFTER, run=run_id, after=after, limit=limit)
+            ]
+        )

@@ -1,0 +1,84 @@
+"""Statements: written in SQLAlchemy Core, compiled once for each database, run by the driver itself. Going through
+SQLAlchemy at each execution costs more than the whole of SQLite's work for it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Insert, Table, bindparam, insert, literal_column
+from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from treadle.domain.states import RunStatus, StepStatus
+
+#: A row as the driver gives it, read by position. Its values are checked by nobody: `*_of` functions give them types.
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Prepared:
+    """One statement. Every named parameter is given at each execution, but for constants that SQLAlchemy took out."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+
+    @cached_property
+    def sqlite(self) -> tuple[str, Callable[[Mapping[str, object]], Sequence[object]]]:
+        """The text, and what puts named values into the order of its question marks."""
+        compiled = self._compile(SQLiteDialect_pysqlite())
+        return compiled.string, _arranger(compiled.positiontup or (), _constants(compiled))
+
+    @cached_property
+    def postgres(self) -> tuple[bytes, Mapping[str, object]]:
+        """The text, and the constants to lay the named values over."""
+        compiled = self._compile(PGDialect_psycopg())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+        return compiled.string.encode(), _constants(compiled)
+
+    def _compile(self, dialect: Dialect) -> SQLCompiler:
+        compiled = self._statement.compile(dialect=dialect)
+        if not isinstance(compiled, SQLCompiler):
+            raise TypeError(f"{self._statement!r} is no query.")
+        return compiled
+
+
+def _constants(compiled: SQLCompiler) -> dict[str, object]:
+    return {name: bind.value for bind, name in compiled.bind_names.items() if bind.value is not None}
+
+
+def _arranger(
+    names: Sequence[str], constants: Mapping[str, object]
+) -> Callable[[Mapping[str, object]], Sequence[object]]:
+    if constants:
+        return lambda values: [values[name] if name in values else constants[name] for name in names]
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: [values[name] for name in names]
+
+
+def constant(value: RunStatus | StepStatus) -> ColumnElement[str]:
+    """In the text of the statement, not a parameter: a partial index is found by it."""
+    return literal_column(f"'{value}'")
+
+
+def among(column: ColumnElement[str], values: Collection[RunStatus | StepStatus]) -> ColumnElement[bool]:
+    """`column IN ('A', 'B')`, as constants."""
+    return column.in_([constant(value) for value in sorted(values)])
+
+
+def insert_into(table: Table, *names: str, **constants: ColumnElement[Any]) -> Insert:
+    """A row with parameters called as the columns: all but its own id, or those named, beside `constants`."""
+    chosen = names or [column.name for column in table.columns if column.identity is None]
+    given: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=table.c[name].type) for name in chosen}
+    return insert(table).values(given | constants)
+
+
+def put_into(table: Table) -> Prepared:
+    """Adds a whole row, or replaces the one with its primary key."""
+    # PostgreSQL's form: SQLite's dialect writes the same ON CONFLICT.
+    put = insert_or(table).values({column.name: bindparam(column.name, type_=column.type) for column in table.columns})
+    rest = {column.name: put.excluded[column.name] for column in table.columns if not column.primary_key}
+    return Prepared(put.on_conflict_do_update(index_elements=[*table.primary_key], set_=rest))

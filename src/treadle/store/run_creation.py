@@ -1,0 +1,209 @@
+"""Creates runs: run, steps, first event, secrets and idempotency key, in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, bindparam, false, literal_column, select
+from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
+
+from treadle.domain.errors import IdempotencyMismatch, NotFound
+from treadle.domain.events import Draft, EventType
+from treadle.domain.identity import Principal
+from treadle.domain.run import Run, RunDraft, Step
+from treadle.domain.states import RunStatus, StepStatus
+from treadle.ports import Idempotency
+from treadle.store import events, secrets
+from treadle.store.prepared import Prepared, constant, insert_into
+from treadle.store.run_rows import load
+from treadle.store.session import Dangling, Executor, Session
+from treadle.store.tables import idempotency_keys, run_files, runs, steps
+from treadle.store.values import json_of, micros, plain
+
+_ZERO: ColumnElement[int] = literal_column("0")
+
+_GIVEN = (
+    "uuid", "organization_id", "organization_uuid", "user_id", "user_uuid", "repository_id", "git_url", "branch_source",
+    "branch_work", "code_guidelines", "file_ids", "generate_diff", "engine", "model",
+)  # fmt: skip
+_INSERT_RUN = Prepared(
+    insert_into(
+        runs,
+        *_GIVEN,
+        status=constant(RunStatus.NEW),
+        lease=_ZERO,
+        lost_workers=_ZERO,
+        secrets_version=_ZERO,
+        last_event=literal_column("1"),
+        has_diff=false(),
+        date_created=bindparam("now", type_=runs.c.date_created.type),
+        date_updated=bindparam("now", type_=runs.c.date_updated.type),
+    ).returning(runs.c.id)
+)
+
+_STEP_GIVEN = ("run_id", "position", "uuid", "text", "is_commitable", "is_structured")
+_INSERT_STEP = Prepared(
+    insert_into(
+        steps,
+        *_STEP_GIVEN,
+        status=constant(StepStatus.NOT_STARTED),
+        input_tokens=_ZERO,
+        output_tokens=_ZERO,
+        cost_usd=_ZERO,
+        duration_ms=_ZERO,
+    )
+)
+
+_INSERT_FILE = Prepared(insert_into(run_files))
+
+# Takes the key, or finds it taken: one statement, so that of two at once one waits for the other's end.
+_key = insert_or(idempotency_keys).values(
+    {column: bindparam(column.name, type_=column.type) for column in idempotency_keys.columns}
+)
+_TAKE_KEY = Prepared(
+    _key.on_conflict_do_update(
+        index_elements=[*idempotency_keys.primary_key],
+        set_={name: _key.excluded[name] for name in ("digest", "run_uuid", "date_created")},
+        where=idempotency_keys.c.date_created < bindparam("not_before"),
+    ).returning(idempotency_keys.c.run_uuid)
+)
+_KEY = Prepared(
+    select(idempotency_keys.c.run_uuid, idempotency_keys.c.digest).where(
+        idempotency_keys.c.organization_id == bindparam("organization"),
+        idempotency_keys.c.user_id == bindparam("user"),
+        idempotency_keys.c.key == bindparam("called"),
+    )
+)
+
+
+class RunCreation:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def create_run(
+        self,
+        draft: RunDraft,
+        principal: Principal,
+        *,
+        uuid: UUID,
+        step_ids: Sequence[UUID],
+        secrets: Mapping[str, str],
+        now: datetime,
+        idempotency: Idempotency | None = None,
+    ) -> tuple[Run, bool]:
+        run = _run(draft, principal, uuid, step_ids, now)
+
+        def work(session: Session) -> tuple[Run, bool]:
+            earlier = _earlier(session, run, idempotency, now) if idempotency is not None else None
+            if earlier is not None:
+                return load(session, uuid=earlier), False
+            return replace(run, id=_insert(session, run, secrets, now)), True
+
+        try:
+            return await self._executor.write(work)
+        except Dangling as error:
+            raise NotFound("A file, the repository or the owner of this run does not exist any more.") from error
+
+
+def _run(draft: RunDraft, principal: Principal, uuid: UUID, step_ids: Sequence[UUID], now: datetime) -> Run:
+    """The run as it will be read, but for its id."""
+    return Run(
+        id=0,
+        uuid=uuid,
+        organization_id=principal.organization_id,
+        organization_uuid=principal.organization_uuid,
+        user_id=principal.user_id,
+        user_uuid=principal.user_uuid,
+        repository_id=draft.repository_id,
+        git_url=plain(draft.git_url),
+        branch_source=plain(draft.branch_source),
+        branch_work=plain(draft.branch_work),
+        code_guidelines=plain(draft.code_guidelines),
+        file_ids=draft.file_ids,
+        generate_diff=draft.generate_diff,
+        engine=draft.engine,
+        model=plain(draft.model),
+        status=RunStatus.NEW,
+        failure_details=None,
+        lease=0,
+        lost_workers=0,
+        last_event=1,
+        has_diff=False,
+        date_created=now,
+        date_updated=now,
+        date_started=None,
+        date_completed=None,
+        date_runner_ping=None,
+        date_kill_requested=None,
+        steps=tuple(
+            Step(step_id, position, plain(step.text), step.is_commitable, step.is_structured)
+            for position, (step_id, step) in enumerate(zip(step_ids, draft.steps, strict=True), 1)
+        ),
+    )
+
+
+def _insert(session: Session, run: Run, sealed: Mapping[str, str], now: datetime) -> int:
+    rows = session.all(
+        _INSERT_RUN,
+        uuid=str(run.uuid),
+        organization_id=run.organization_id,
+        organization_uuid=str(run.organization_uuid),
+        user_id=run.user_id,
+        user_uuid=str(run.user_uuid),
+        repository_id=run.repository_id,
+        git_url=run.git_url,
+        branch_source=run.branch_source,
+        branch_work=run.branch_work,
+        code_guidelines=run.code_guidelines,
+        file_ids=json_of([str(one) for one in run.file_ids]) if run.file_ids else "[]",
+        generate_diff=run.generate_diff,
+        engine=run.engine.value,
+        model=run.model,
+        now=micros(now),
+    )
+    run_id: int = rows[0][0]
+    session.many(
+        _INSERT_STEP,
+        [
+            {
+                "run_id": run_id,
+                "position": step.position,
+                "uuid": str(step.id),
+                "text": step.text,
+                "is_commitable": step.is_commitable,
+                "is_structured": step.is_structured,
+            }
+            for step in run.steps
+        ],
+    )
+    first = Draft(EventType.RUN_CREATED, {"steps": len(run.steps), "engine": run.engine})
+    events.write(session, run_id, 1, [first], now)
+    secrets.add(session, run.uuid, run.organization_id, sealed, now)
+    if run.file_ids:
+        session.many(_INSERT_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in dict.fromkeys(run.file_ids)])
+    return run_id
+
+
+def _earlier(session: Session, run: Run, idempotency: Idempotency, now: datetime) -> UUID | None:
+    """The run that this key made before; None once the key is this one's."""
+    taken = session.one(
+        _TAKE_KEY,
+        organization_id=run.organization_id,
+        user_id=run.user_id,
+        key=plain(idempotency.key),
+        digest=idempotency.digest,
+        run_uuid=str(run.uuid),
+        date_created=micros(now),
+        not_before=micros(idempotency.not_before),
+    )
+    if taken is not None:
+        return None
+    found = session.one(_KEY, organization=run.organization_id, user=run.user_id, called=plain(idempotency.key))
+    if found is None:
+        raise RuntimeError("An idempotency key was taken and is not there.")
+    if found[1] != idempotency.digest:
+        raise IdempotencyMismatch(
+            "This Idempotency-Key was used with another request.", hint="Use a new key for a new request."
+        )
+    return UUID(found[0])

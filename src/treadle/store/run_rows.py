@@ -1,0 +1,146 @@
+"""Runs and steps as rows: which columns, in which order, and back."""
+
+import json
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import bindparam, null, select
+
+from treadle.domain.errors import NotFound
+from treadle.domain.run import EngineName, Run, Step, Usage
+from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.store.prepared import Prepared, Row
+from treadle.store.session import Session
+from treadle.store.tables import runs, steps
+from treadle.store.values import date_of, optional_date, shared_uuid, structured_of
+
+RUN_COLUMNS = (
+    runs.c.id,
+    runs.c.uuid,
+    runs.c.organization_id,
+    runs.c.organization_uuid,
+    runs.c.user_id,
+    runs.c.user_uuid,
+    runs.c.repository_id,
+    runs.c.git_url,
+    runs.c.branch_source,
+    runs.c.branch_work,
+    runs.c.code_guidelines,
+    runs.c.file_ids,
+    runs.c.generate_diff,
+    runs.c.engine,
+    runs.c.model,
+    runs.c.status,
+    runs.c.failure_details,
+    runs.c.lease,
+    runs.c.lost_workers,
+    runs.c.last_event,
+    runs.c.has_diff,
+    runs.c.date_created,
+    runs.c.date_updated,
+    runs.c.date_started,
+    runs.c.date_completed,
+    runs.c.date_runner_ping,
+    runs.c.date_kill_requested,
+)
+
+STEP_COLUMNS = (
+    steps.c.uuid,
+    steps.c.position,
+    steps.c.text,
+    steps.c.is_commitable,
+    steps.c.is_structured,
+    steps.c.status,
+    steps.c.phase,
+    steps.c.output,
+    steps.c.structured_output,
+    steps.c.failure_details,
+    steps.c.commit_sha,
+    steps.c.date_started,
+    steps.c.date_completed,
+    steps.c.input_tokens,
+    steps.c.output_tokens,
+    steps.c.cost_usd,
+    steps.c.duration_ms,
+)
+
+#: The same without what a list leaves out.
+LISTED_STEP_COLUMNS = tuple(
+    null() if column.name in {"output", "structured_output"} else column for column in STEP_COLUMNS
+)
+
+# One statement, and so one snapshot and one round trip; a run has few steps, so its columns are not repeated often.
+_WHOLE = select(*RUN_COLUMNS, *STEP_COLUMNS).select_from(runs.outerjoin(steps)).order_by(steps.c.position)
+BY_UUID = Prepared(_WHOLE.where(runs.c.uuid == bindparam("uuid")))
+BY_ID = Prepared(_WHOLE.where(runs.c.id == bindparam("run")))
+
+_WIDTH = len(RUN_COLUMNS)
+
+
+def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
+    (
+        id_, uuid, organization_id, organization_uuid, user_id, user_uuid, repository_id, git_url, branch_source,
+        branch_work, code_guidelines, file_ids, generate_diff, engine, model, status, failure_details, lease,
+        lost_workers, last_event, has_diff, created, updated, started, completed, ping, kill,
+    ) = row  # fmt: skip
+    return Run(
+        id_,
+        UUID(uuid),
+        organization_id,
+        shared_uuid(organization_uuid),
+        user_id,
+        shared_uuid(user_uuid),
+        repository_id,
+        git_url,
+        branch_source,
+        branch_work,
+        code_guidelines,
+        () if file_ids == "[]" else tuple(map(UUID, json.loads(file_ids))),
+        bool(generate_diff),
+        EngineName(engine),
+        model,
+        RunStatus(status),
+        failure_details,
+        lease,
+        lost_workers,
+        last_event,
+        bool(has_diff),
+        date_of(created),
+        date_of(updated),
+        optional_date(started),
+        optional_date(completed),
+        optional_date(ping),
+        optional_date(kill),
+        tuple(run_steps),
+    )
+
+
+def step_of(row: Row) -> Step:
+    (
+        uuid, position, text, is_commitable, is_structured, status, phase, output, structured_output, failure_details,
+        commit_sha, started, completed, input_tokens, output_tokens, cost_usd, duration_ms,
+    ) = row  # fmt: skip
+    return Step(
+        UUID(uuid),
+        position,
+        text,
+        bool(is_commitable),
+        bool(is_structured),
+        StepStatus(status),
+        None if phase is None else Phase(phase),
+        output,
+        structured_of(structured_output),
+        failure_details,
+        commit_sha,
+        optional_date(started),
+        optional_date(completed),
+        Usage(input_tokens, output_tokens, cost_usd, duration_ms),
+    )
+
+
+def load(session: Session, *, uuid: UUID | None = None, run_id: int | None = None) -> Run:
+    """A whole run by one of its ids. Raises NotFound."""
+    rows = session.all(BY_UUID, uuid=str(uuid)) if uuid is not None else session.all(BY_ID, run=run_id)
+    if not rows:
+        raise NotFound(f"There is no run {uuid or run_id}.")
+    return run_of(rows[0][:_WIDTH], [step_of(row[_WIDTH:]) for row in rows if row[_WIDTH] is not None])

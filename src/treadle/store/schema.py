@@ -1,0 +1,122 @@
+"""The schema's version, and bringing a database up to it. Needs nothing but the installed package."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, NullPool, create_engine, event, inspect, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from treadle.domain.errors import ConfigurationError
+from treadle.store.address import PostgresAddress, SqliteAddress, parse
+from treadle.store.sqlite_file import alone, connect
+
+#: The newest revision in `migrations/versions`; a test holds it to them. Knowing it here spares a start reading them.
+HEAD = "0001"
+
+#: The advisory lock under which PostgreSQL is upgraded: any number, the same in every process.
+_LOCK = 0x7472_6561_646C_6501
+
+
+def head() -> str:
+    """The revision that this version of Treadle needs."""
+    return HEAD
+
+
+def current(database_url: str) -> str | None:
+    """The revision that the database has; None for an empty one. ConfigurationError."""
+    with _connection(parse(database_url)) as connection:
+        return _revision(connection)
+
+
+def upgrade(database_url: str) -> str | None:
+    """Brings the database up to `head()`, all of it or nothing; the revision that it had. Safe in many processes at
+    once. ConfigurationError, also for a schema that is newer than this version of Treadle."""
+    address = parse(database_url)
+    with _alone(address), _connection(address) as connection:
+        if isinstance(address, PostgresAddress):
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        before = _revision(connection)
+        if before != HEAD:
+            _migrate(connection, before)
+        return before
+
+
+def require(database_url: str) -> None:
+    """Raises ConfigurationError unless the database has the schema of this version."""
+    found = current(database_url)
+    if found != HEAD:
+        raise outdated(found)
+
+
+def outdated(found: str | None) -> ConfigurationError:
+    said = "is empty" if found is None else f"has the schema {found}"
+    return ConfigurationError(
+        f"The database {said}; this version of Treadle needs {HEAD}.",
+        hint="`treadle db upgrade` brings an older database up to date; a newer one needs a newer Treadle.",
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _migrate(connection: Connection, before: str | None) -> None:
+    # Only here: reading migrations costs a start that needs none a tenth of a second.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    if before is not None and before not in known:
+        raise ConfigurationError(
+            f"The database has the schema {before}, which is newer than this version of Treadle ({HEAD}).",
+            hint="Use the version of Treadle that upgraded it, or a newer one.",
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(address: SqliteAddress | PostgresAddress) -> Iterator[None]:
+    """Keeps other processes from the same SQLite file while it is made; PostgreSQL locks in the transaction."""
+    if isinstance(address, PostgresAddress):
+        yield
+        return
+    with alone(address.path):
+        closing(connect(address.path, busy_seconds=address.timeout)).__exit__()
+        yield
+
+
+@contextmanager
+def _connection(address: SqliteAddress | PostgresAddress) -> Iterator[Connection]:
+    """In one transaction. The driver's errors become ConfigurationErrors."""
+    try:
+        engine = create_engine(address.url, poolclass=NullPool)
+    except ImportError as error:
+        raise ConfigurationError(
+            "PostgreSQL needs a package that is not installed.", hint="pip install 'treadle[postgres]'"
+        ) from error
+    if isinstance(address, SqliteAddress):
+        event.listen(engine, "connect", _begin_nothing)
+        event.listen(engine, "begin", _begin_writing)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise ConfigurationError(f"The database {address} cannot be used: {error.orig}") from error
+
+
+def _begin_nothing(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver leaves transactions to us, so that DDL is inside of one
+
+
+def _begin_writing(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,53 @@
+"""`SqlStore`: the store's port on SQLite or PostgreSQL."""
+
+import asyncio
+
+from sqlalchemy import column, select, table
+
+from treadle.store import schema
+from treadle.store.address import SqliteAddress, parse
+from treadle.store.events import Events
+from treadle.store.leases import Leases
+from treadle.store.prepared import Prepared
+from treadle.store.run_creation import RunCreation
+from treadle.store.run_data import RunData
+from treadle.store.runs import Runs
+from treadle.store.session import Executor
+from treadle.store.sqlite import SqliteExecutor
+from treadle.store.sweep import Sweeps
+
+_REVISION = Prepared(select(column("version_num")).select_from(table("alembic_version")))
+
+
+class SqlStore(RunCreation, Runs, Leases, Sweeps, RunData, Events):
+    """Everything Treadle remembers, in one database. `open` makes one."""
+
+    def __init__(self, executor: Executor) -> None:
+        super().__init__(executor)
+
+    @classmethod
+    async def open(cls, database_url: str, *, upgrade: bool = True) -> "SqlStore":
+        """`sqlite:////path` or `postgresql://…`. A database that is empty or older is brought up to date first, unless
+        `upgrade` is False. ConfigurationError."""
+        return cls(await asyncio.to_thread(_executor, database_url, upgrade=upgrade))
+
+    async def check(self) -> None:
+        row = await self._executor.glance(lambda session: session.one(_REVISION))
+        found: str | None = None if row is None else row[0]
+        if found != schema.head():
+            raise schema.outdated(found)
+
+    async def close(self) -> None:
+        """After what was submitted is written."""
+        await self._executor.close()
+
+
+def _executor(database_url: str, *, upgrade: bool) -> Executor:
+    address = parse(database_url)
+    if upgrade:
+        schema.upgrade(database_url)
+    else:
+        schema.require(database_url)
+    if isinstance(address, SqliteAddress):
+        return SqliteExecutor(address.path, busy_seconds=address.timeout)
+    raise NotImplementedError

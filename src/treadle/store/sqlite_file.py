@@ -1,0 +1,84 @@
+"""A SQLite file: how it is opened, and what its troubles are in sentences."""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from treadle.domain.errors import ConfigurationError
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864")
+
+#: What SQLite's primary result codes mean to an operator, and what to do.
+_SENTENCES = {
+    sqlite3.SQLITE_FULL: ("The disk is full.", "Free some space; nothing that was answered is lost."),
+    sqlite3.SQLITE_BUSY: ("Another process has kept it locked for too long.", "Find what else has the file open."),
+    sqlite3.SQLITE_LOCKED: ("Another process has kept it locked for too long.", "Find what else has the file open."),
+    sqlite3.SQLITE_READONLY: ("It is read-only.", "Let this user write to the file and its directory."),
+    sqlite3.SQLITE_PERM: ("This user may not use it.", "Let this user write to the file and its directory."),
+    sqlite3.SQLITE_CANTOPEN: ("It cannot be opened.", "Let this user write to the file and its directory."),
+    sqlite3.SQLITE_IOERR: ("The disk reports an error.", "See the kernel's log."),
+    sqlite3.SQLITE_CORRUPT: ("The file is damaged.", "Restore a backup."),
+    sqlite3.SQLITE_NOTADB: ("The file is no SQLite database.", "Name another file."),
+}
+
+
+def connect(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
+    """A connection in WAL mode that begins no transaction by itself. The file is made, readable by its owner alone.
+    ConfigurationError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(f"The database {path} cannot be opened: {error}.") from error
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except sqlite3.Error as error:
+        connection.close()
+        raise trouble(error, path) from error
+    return connection
+
+
+@contextmanager
+def alone(path: Path, *, seconds: float = 60) -> Iterator[None]:
+    """Keeps other processes out while a new file is made: its change to WAL waits for nobody. ConfigurationError after
+    `seconds`."""
+    deadline = time.monotonic() + seconds
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"The database {path} cannot be opened: {error}.") from error
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ConfigurationError(
+                        f"Another process has been opening the database {path} for {seconds:.0f} seconds."
+                    ) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_code(error: sqlite3.Error, *codes: int) -> bool:
+    """Whether the error has one of these result codes, primary or extended."""
+    found = getattr(error, "sqlite_errorcode", 0)  # the module's own errors have none
+    return found in codes or (found & 0xFF) in codes
+
+
+def trouble(error: sqlite3.Error, path: Path) -> ConfigurationError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    sentence, hint = _SENTENCES.get(code, (f"{error}.", "`treadle db upgrade` brings an older database up to date."))
+    return ConfigurationError(f"The database {path} cannot be used. {sentence}", hint=hint)

@@ -1,0 +1,302 @@
+"""Every table, as SQLAlchemy sees it; `migrations` makes them, and a test holds the two to each other.
+
+What goes in and out is what both drivers take natively, so that statements run without SQLAlchemy's conversions:
+dates are whole microseconds since 1970 in UTC, UUIDs their 36 characters, JSON is text, booleans come back as 0 or 1
+from SQLite (`values.py` converts).
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
+
+from treadle.domain.identity import Role
+from treadle.domain.run import EngineName
+from treadle.domain.states import RUN_TERMINAL, STEP_TERMINAL, Phase, RunStatus, StepStatus
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+#: SQLite counts only an INTEGER PRIMARY KEY up by itself.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+Uuid = String(36)
+Date = BigInteger  # microseconds since 1970
+
+
+def listed(values: Iterable[StrEnum]) -> str:
+    """`('A', 'B')`, in the order of the enum's members."""
+    members = list(values)
+    order = list(type(members[0]))
+    return f"({', '.join(repr(str(value)) for value in sorted(members, key=order.index))})"
+
+
+def one_of(column: str, values: type[StrEnum], name: str | None = None) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN {listed(values)}", name=name or column)
+
+
+def identifier() -> Column[int]:
+    return Column("id", BigId, Identity(), primary_key=True)
+
+
+organizations = Table(
+    "organizations",
+    metadata,
+    identifier(),
+    Column("uuid", Uuid, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+users = Table(
+    "users",
+    metadata,
+    identifier(),
+    Column("uuid", Uuid, nullable=False, unique=True),
+    Column("email", Text, nullable=False),
+    Column("email_folded", Text, nullable=False, unique=True),  # an address is one however it is capitalized
+    Column("name", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("role", Text, nullable=False),
+    one_of("role", Role),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    identifier(),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),  # SHA-256 of the key, which itself is nowhere
+    Column("date_created", Date, nullable=False),
+    Column("date_expires", Date),
+    Column("date_revoked", Date),
+    sqlite_autoincrement=True,
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    identifier(),
+    Column("key_id", Text, nullable=False, unique=True),
+    Column("sealed", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    identifier(),
+    Column("uuid", Uuid, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("default_branch", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+    UniqueConstraint("organization_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+#: Sealed; `owner` is the UUID of a run or of a repository.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("owner", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("date_updated", Date, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    identifier(),
+    Column("uuid", Uuid, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("organization_uuid", Uuid, nullable=False),  # copied, as is user_uuid: reading a run joins neither
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("user_uuid", Uuid, nullable=False),
+    Column("repository_id", ForeignKey("repositories.id")),
+    Column("git_url", Text, nullable=False),
+    Column("branch_source", Text, nullable=False),
+    Column("branch_work", Text, nullable=False),
+    Column("code_guidelines", Text),
+    Column("file_ids", Text, nullable=False),  # JSON: [uuid]; run_files has them for as long as the files exist
+    Column("generate_diff", Boolean, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("model", Text),
+    Column("status", Text, nullable=False),
+    Column("failure_details", Text),
+    Column("lease", Integer, nullable=False),
+    Column("worker", Text),  # who claimed it last
+    Column("lost_workers", Integer, nullable=False),
+    Column("secrets_version", Integer, nullable=False),
+    Column("last_event", Integer, nullable=False),
+    Column("has_diff", Boolean, nullable=False),
+    Column("date_created", Date, nullable=False),
+    Column("date_updated", Date, nullable=False),
+    Column("date_started", Date),
+    Column("date_completed", Date),
+    Column("date_runner_ping", Date),
+    Column("date_kill_requested", Date),
+    one_of("status", RunStatus),
+    one_of("engine", EngineName),
+    CheckConstraint(f"(date_completed IS NOT NULL) = (status IN {listed(RUN_TERMINAL)})", name="completed"),
+    CheckConstraint(
+        f"status <> '{RunStatus.RUNNING}' OR (lease > 0 AND date_started IS NOT NULL AND date_runner_ping IS NOT NULL)",
+        name="running",
+    ),
+    CheckConstraint("lease >= 0 AND lost_workers >= 0 AND secrets_version >= 0 AND last_event >= 0", name="counters"),
+    sqlite_autoincrement=True,
+)
+# A list is merged from one of these two a status, each read from its newest end (run_list.py).
+Index("runs_by_organization", runs.c.organization_id, runs.c.status, runs.c.id)
+Index("runs_by_user", runs.c.organization_id, runs.c.user_id, runs.c.status, runs.c.id)
+# Claims, and what sweeps look at: few rows each, however many runs there are.
+for _status in (RunStatus.NEW, RunStatus.RUNNING):
+    _where = runs.c.status == literal_column(f"'{_status}'")
+    Index(f"runs_{_status.lower()}", runs.c.id, sqlite_where=_where, postgresql_where=_where)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("uuid", Uuid, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("is_commitable", Boolean, nullable=False),
+    Column("is_structured", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("phase", Text),
+    Column("output", Text),
+    Column("structured_output", Text),  # JSON
+    Column("failure_details", Text),
+    Column("commit_sha", Text),
+    Column("date_started", Date),
+    Column("date_completed", Date),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Double, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    UniqueConstraint("run_id", "uuid"),
+    one_of("status", StepStatus),
+    one_of("phase", Phase),
+    CheckConstraint("position >= 1", name="position"),
+    CheckConstraint(f"(date_completed IS NOT NULL) = (status IN {listed(STEP_TERMINAL)})", name="completed"),
+)
+
+#: Numbered by runs.last_event, in the transaction of what they tell of.
+events = Table(
+    "events",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    Column("date", Date, nullable=False),
+    Column("step", Integer),
+    Column("phase", Text),
+    CheckConstraint("number >= 1", name="number"),
+    one_of("phase", Phase),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("session", Text),
+    Column("engine", Text, nullable=False),
+    Column("session_blob", Text),
+    Column("patch_blob", Text),
+    Column("base_sha", Text, nullable=False),
+    Column("output", Text),
+    Column("structured_output", Text),  # JSON
+    one_of("phase", Phase),
+    one_of("engine", EngineName),
+    ForeignKeyConstraint(["run_id", "step"], ["steps.run_id", "steps.position"]),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("content_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("blob", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    identifier(),
+    Column("uuid", Uuid, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+    Index("files_by_organization", "organization_id", "id"),
+    Index("files_by_user", "organization_id", "user_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+run_files = Table(
+    "run_files",
+    metadata,
+    Column("file_uuid", ForeignKey("files.uuid", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+)
+
+#: `run_uuid` and not the id: the key is taken before the run has one. The row is there when the transaction ends.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("run_uuid", Uuid, nullable=False),
+    Column("date_created", Date, nullable=False, index=True),
+)

@@ -1,0 +1,174 @@
+"""Every change of a run's status but the claim: a compare-and-set from the sources that `RUN_TRANSITIONS` allows, with
+its events in the same transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from treadle.domain.errors import LeaseLost, NotFound
+from treadle.domain.events import Draft, EventType
+from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, Phase, RunStatus, StepStatus, sources_of
+from treadle.ports import Fence
+from treadle.store import events, secrets
+from treadle.store.prepared import Prepared, among, constant
+from treadle.store.session import Session
+from treadle.store.tables import checkpoints, runs, steps
+from treadle.store.values import micros, plain
+
+_STANDING = Prepared(
+    select(
+        runs.c.id,
+        runs.c.uuid,
+        runs.c.organization_id,
+        runs.c.status,
+        runs.c.lease,
+        runs.c.lost_workers,
+        runs.c.date_runner_ping,
+        runs.c.date_kill_requested,
+    )
+    .where(runs.c.id == bindparam("run"))
+    .with_for_update()
+)
+
+# Out of a terminal status leads only resume, which is not one of these.
+_MOVES: dict[RunStatus, Prepared] = {
+    target: Prepared(
+        update(runs)
+        .where(
+            runs.c.id == bindparam("run"),
+            runs.c.lease == bindparam("held"),
+            among(runs.c.status, sources_of(target) & RUN_ALIVE),
+        )
+        .values(
+            status=constant(target),
+            failure_details=bindparam("details", type_=runs.c.failure_details.type),
+            lost_workers=bindparam("lost", type_=runs.c.lost_workers.type),
+            last_event=runs.c.last_event + bindparam("count", type_=runs.c.last_event.type),
+            date_updated=bindparam("now", type_=runs.c.date_updated.type),
+            date_completed=bindparam("completed", type_=runs.c.date_completed.type),
+        )
+        .returning(runs.c.last_event)
+    )
+    for target in RunStatus
+    if target is not RunStatus.RUNNING
+}
+
+_FAIL_RUNNING_STEP = Prepared(
+    update(steps)
+    .where(steps.c.run_id == bindparam("run"), steps.c.status == constant(StepStatus.RUNNING))
+    .values(
+        status=constant(StepStatus.FAILED),
+        failure_details=bindparam("details", type_=steps.c.failure_details.type),
+        output=func.coalesce(bindparam("kept", type_=steps.c.output.type), steps.c.output),
+        date_completed=bindparam("now", type_=steps.c.date_completed.type),
+    )
+    .returning(steps.c.position, steps.c.phase)
+)
+_FORGET = Prepared(delete(checkpoints).where(checkpoints.c.run_id == bindparam("run")))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands, its row locked for this transaction. Dates in microseconds."""
+
+    run_id: int
+    uuid: UUID
+    organization_id: int
+    status: RunStatus
+    lease: int
+    lost_workers: int
+    runner_ping: int | None
+    kill_requested: int | None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.status in RUN_ALIVE
+
+
+def standing(session: Session, run_id: int) -> Standing:
+    """Raises NotFound."""
+    row = session.one(_STANDING, run=run_id)
+    if row is None:
+        raise NotFound(f"There is no run {run_id}.")
+    id_, uuid, organization_id, status, lease, lost_workers, ping, kill = row
+    return Standing(id_, UUID(uuid), organization_id, RunStatus(status), lease, lost_workers, ping, kill)
+
+
+def held(session: Session, fence: Fence) -> Standing:
+    """Raises LeaseLost unless the fence's claim is the current one."""
+    try:
+        found = standing(session, fence.run_id)
+    except NotFound as error:
+        raise lease_lost(fence) from error
+    if found.status is not RunStatus.RUNNING or found.lease != fence.lease:
+        raise lease_lost(fence)
+    return found
+
+
+def lease_lost(fence: Fence) -> LeaseLost:
+    return LeaseLost(f"Lease {fence.lease} on run {fence.run_id} is no longer current.")
+
+
+def requeue(session: Session, run: Standing, reason: str, now: datetime, *, lost_workers: int) -> None:
+    """Running -> New. `reason`: as RUN_REQUEUED has it."""
+    said = Draft(EventType.RUN_REQUEUED, {"reason": reason, "lease": run.lease})
+    _move(session, run, RunStatus.NEW, now, [said], details=None, lost_workers=lost_workers)
+
+
+def end(
+    session: Session,
+    run: Standing,
+    status: RunStatus,
+    details: str | None,
+    now: datetime,
+    *,
+    output: str | None = None,
+    lost_workers: int | None = None,
+) -> None:
+    """To a terminal status. The running step fails; secrets and checkpoint go; `run.finished` is the last event."""
+    if status not in RUN_TERMINAL:
+        raise ValueError(f"{status} ends no run.")
+    said = [
+        Draft(
+            EventType.STEP_FINISHED,
+            {"status": StepStatus.FAILED, "failureDetails": details},
+            step=position,
+            phase=None if phase is None else Phase(phase),
+        )
+        for position, phase in session.all(
+            _FAIL_RUNNING_STEP, run=run.run_id, details=plain(details), kept=plain(output), now=micros(now)
+        )
+    ]
+    said.append(Draft(EventType.RUN_FINISHED, {"status": status, "failureDetails": details}))
+    lost = run.lost_workers if lost_workers is None else lost_workers
+    _move(session, run, status, now, said, details=plain(details), lost_workers=lost)
+    secrets.erase(session, run.uuid)
+    session.run(_FORGET, run=run.run_id)
+
+
+def _move(
+    session: Session,
+    run: Standing,
+    target: RunStatus,
+    now: datetime,
+    said: Sequence[Draft],
+    *,
+    details: str | None,
+    lost_workers: int,
+) -> None:
+    row = session.one(
+        _MOVES[target],
+        run=run.run_id,
+        held=run.lease,
+        count=len(said),
+        details=details,
+        lost=lost_workers,
+        now=micros(now),
+        completed=micros(now) if target in RUN_TERMINAL else None,
+    )
+    if row is None:
+        raise LeaseLost(f"Run {run.run_id} is {run.status} and cannot become {target}.")
+    events.write(session, run.run_id, row[0], said, now)
