@@ -7,8 +7,12 @@ from sqlalchemy import column, select, table
 from treadle.store import schema
 from treadle.store.address import SqliteAddress, parse
 from treadle.store.events import Events
+from treadle.store.files import Files
+from treadle.store.keys import Keys
 from treadle.store.leases import Leases
+from treadle.store.organizations import Organizations
 from treadle.store.prepared import Prepared
+from treadle.store.repositories import Repositories
 from treadle.store.run_creation import RunCreation
 from treadle.store.run_data import RunData
 from treadle.store.runs import Runs
@@ -19,7 +23,7 @@ from treadle.store.sweep import Sweeps
 _REVISION = Prepared(select(column("version_num")).select_from(table("alembic_version")))
 
 
-class SqlStore(RunCreation, Runs, Leases, Sweeps, RunData, Events):
+class SqlStore(RunCreation, Runs, Leases, Sweeps, RunData, Events, Files, Organizations, Keys, Repositories):
     """Everything Treadle remembers, in one database. `open` makes one."""
 
     def __init__(self, executor: Executor) -> None:

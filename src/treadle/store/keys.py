@@ -1,0 +1,160 @@
+"""API keys, by their digests, whom they speak for, and the keys that sign tokens."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, bindparam, or_, select, update
+
+from treadle.domain.errors import Conflict, NotFound
+from treadle.domain.identity import ApiKey, Principal, Role
+from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.session import Dangling, Executor, Session, Taken
+from treadle.store.tables import api_keys, memberships, organizations, signing_keys, users
+from treadle.store.values import date_of, micros, optional_date, plain, shared_uuid
+
+_KEY_COLUMNS = (
+    api_keys.c.id, api_keys.c.organization_id, api_keys.c.user_id, api_keys.c.name, api_keys.c.prefix,
+    api_keys.c.date_created, api_keys.c.date_expires, api_keys.c.date_revoked,
+)  # fmt: skip
+_GIVEN = ("organization_id", "user_id", "name", "prefix", "digest", "date_created", "date_expires")
+_ADD = Prepared(insert_into(api_keys, *_GIVEN).returning(*_KEY_COLUMNS))
+_KEYS = Prepared(
+    select(*_KEY_COLUMNS).where(api_keys.c.organization_id == bindparam("organization")).order_by(api_keys.c.id)
+)
+_FOUND = Prepared(select(api_keys.c.id).where(api_keys.c.id == bindparam("key")))
+_REVOKE = Prepared(
+    update(api_keys)
+    .where(api_keys.c.id == bindparam("key"), api_keys.c.date_revoked.is_(None))
+    .values(date_revoked=bindparam("now", type_=api_keys.c.date_revoked.type))
+)
+
+_PRINCIPAL = select(
+    organizations.c.id,
+    organizations.c.uuid,
+    users.c.id,
+    users.c.uuid,
+    users.c.email,
+    users.c.name,
+    memberships.c.role,
+)
+
+
+def _is_member() -> ColumnElement[bool]:
+    return (memberships.c.organization_id == organizations.c.id) & (memberships.c.user_id == users.c.id)
+
+
+# A key outlives its user's membership; then it speaks for somebody without a role.
+_BY_KEY = Prepared(
+    _PRINCIPAL.select_from(
+        api_keys.join(organizations, organizations.c.id == api_keys.c.organization_id)
+        .join(users, users.c.id == api_keys.c.user_id)
+        .outerjoin(memberships, _is_member())
+    ).where(
+        api_keys.c.digest == bindparam("digest"),
+        api_keys.c.date_revoked.is_(None),
+        or_(api_keys.c.date_expires.is_(None), api_keys.c.date_expires > bindparam("now")),
+    )
+)
+_BY_UUIDS = Prepared(
+    _PRINCIPAL.select_from(
+        organizations.join(users, users.c.uuid == bindparam("user")).join(memberships, _is_member())
+    ).where(organizations.c.uuid == bindparam("organization"))
+)
+
+_ADD_SIGNING_KEY = Prepared(insert_into(signing_keys))
+_SIGNING_KEYS = Prepared(
+    select(signing_keys.c.key_id, signing_keys.c.sealed).order_by(
+        signing_keys.c.date_created.desc(), signing_keys.c.id.desc()
+    )
+)
+
+
+class Keys:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def add_api_key(
+        self,
+        organization_id: int,
+        user_id: int,
+        *,
+        name: str,
+        prefix: str,
+        digest: str,
+        now: datetime,
+        expires: datetime | None,
+    ) -> ApiKey:
+        try:
+            rows = await self._executor.write(
+                lambda session: session.all(
+                    _ADD,
+                    organization_id=organization_id,
+                    user_id=user_id,
+                    name=plain(name),
+                    prefix=plain(prefix),
+                    digest=digest,
+                    date_created=micros(now),
+                    date_expires=micros(expires),
+                )
+            )
+        except Taken as error:
+            raise Conflict("This API key exists already.") from error
+        except Dangling as error:
+            raise NotFound(f"There is no organization {organization_id} or no user {user_id}.") from error
+        return _key_of(rows[0])
+
+    async def api_keys(self, organization_id: int) -> Sequence[ApiKey]:
+        rows = await self._executor.read(lambda session: session.all(_KEYS, organization=organization_id))
+        return tuple(_key_of(row) for row in rows)
+
+    async def revoke_api_key(self, key_id: int, now: datetime) -> None:
+        """Once revoked it stays so, with its first date. Raises NotFound."""
+
+        def work(session: Session) -> None:
+            if not session.run(_REVOKE, key=key_id, now=micros(now)) and session.one(_FOUND, key=key_id) is None:
+                raise NotFound(f"There is no API key {key_id}.")
+
+        await self._executor.write(work)
+
+    async def principal_by_key(self, digest: str, now: datetime) -> Principal | None:
+        row = await self._executor.glance(lambda session: session.one(_BY_KEY, digest=digest, now=micros(now)))
+        return None if row is None else _principal_of(row)
+
+    async def principal_by_uuids(self, organization: UUID, user: UUID) -> Principal | None:
+        row = await self._executor.glance(
+            lambda session: session.one(_BY_UUIDS, organization=str(organization), user=str(user))
+        )
+        return None if row is None else _principal_of(row)
+
+    async def signing_keys(self) -> Sequence[tuple[str, str]]:
+        rows = await self._executor.read(lambda session: session.all(_SIGNING_KEYS))
+        return tuple((key_id, sealed) for key_id, sealed in rows)
+
+    async def add_signing_key(self, key_id: str, sealed: str, now: datetime) -> None:
+        try:
+            await self._executor.write(
+                lambda session: session.run(_ADD_SIGNING_KEY, key_id=key_id, sealed=sealed, date_created=micros(now))
+            )
+        except Taken as error:
+            raise Conflict(f"There is a signing key {key_id} already.") from error
+
+
+def _key_of(row: Row) -> ApiKey:
+    id_, organization_id, user_id, name, prefix, created, expires, revoked = row
+    return ApiKey(
+        id_, organization_id, user_id, name, prefix, date_of(created), optional_date(expires), optional_date(revoked)
+    )
+
+
+def _principal_of(row: Row) -> Principal:
+    organization_id, organization_uuid, user_id, user_uuid, email, name, role = row
+    return Principal(
+        organization_id,
+        shared_uuid(organization_uuid),
+        user_id,
+        shared_uuid(user_uuid),
+        email,
+        name,
+        None if role is None else Role(role),
+    )

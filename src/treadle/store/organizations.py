@@ -1,0 +1,123 @@
+"""Organizations, users and who is a member of what."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
+
+from treadle.domain.errors import Conflict, NotFound
+from treadle.domain.identity import Organization, Role, User
+from treadle.store.prepared import Prepared, Row, insert_into, put_into
+from treadle.store.session import Dangling, Executor, Session, Taken
+from treadle.store.tables import memberships, organizations, users
+from treadle.store.values import date_of, micros, plain
+
+_USER_COLUMNS = (users.c.id, users.c.uuid, users.c.email, users.c.name, users.c.date_created)
+
+_ADD_ORGANIZATION = Prepared(insert_into(organizations).returning(organizations.c.id))
+_ORGANIZATIONS = Prepared(select(*organizations.columns).order_by(organizations.c.id))
+_FIRST_ORGANIZATION = Prepared(select(organizations.c.id).limit(1))
+_ADD_USER = Prepared(
+    insert_or(users)
+    .values(
+        {column.name: bindparam(column.name, type_=column.type) for column in users.columns if column.identity is None}
+    )
+    .on_conflict_do_nothing(index_elements=[users.c.email_folded])
+)
+_USER = Prepared(select(*_USER_COLUMNS).where(users.c.email_folded == bindparam("folded")))
+_MEMBERS = Prepared(
+    select(*_USER_COLUMNS, memberships.c.role)
+    .join_from(memberships, users)
+    .where(memberships.c.organization_id == bindparam("organization"))
+    .order_by(users.c.id)
+)
+_PUT_ROLE = put_into(memberships)
+_REMOVE_ROLE = Prepared(
+    delete(memberships).where(
+        memberships.c.organization_id == bindparam("organization"), memberships.c.user_id == bindparam("user")
+    )
+)
+_BOTH = Prepared(
+    select(organizations.c.id, users.c.id).where(
+        organizations.c.id == bindparam("organization"), users.c.id == bindparam("user")
+    )
+)
+
+
+class Organizations:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def is_empty(self) -> bool:
+        return await self._executor.glance(lambda session: session.one(_FIRST_ORGANIZATION)) is None
+
+    async def add_organization(self, name: str, uuid: UUID, now: datetime) -> Organization:
+        try:
+            rows = await self._executor.write(
+                lambda session: session.all(
+                    _ADD_ORGANIZATION, uuid=str(uuid), name=plain(name), date_created=micros(now)
+                )
+            )
+        except Taken as error:
+            raise Conflict(f"There is an organization {uuid} already.") from error
+        return Organization(rows[0][0], uuid, plain(name), now)
+
+    async def organizations(self) -> Sequence[Organization]:
+        rows = await self._executor.read(lambda session: session.all(_ORGANIZATIONS))
+        return tuple(Organization(id_, UUID(uuid), name, date_of(created)) for id_, uuid, name, created in rows)
+
+    async def add_user(self, email: str, name: str, uuid: UUID, now: datetime) -> User:
+        def work(session: Session) -> User:
+            session.run(
+                _ADD_USER,
+                uuid=str(uuid),
+                email=plain(email),
+                email_folded=_folded(email),
+                name=plain(name),
+                date_created=micros(now),
+            )
+            return _load(session, email)
+
+        try:
+            return await self._executor.write(work)
+        except Taken as error:
+            raise Conflict(f"There is a user {uuid} already.") from error
+
+    async def users(self, organization_id: int) -> Sequence[tuple[User, Role]]:
+        rows = await self._executor.read(lambda session: session.all(_MEMBERS, organization=organization_id))
+        return tuple((_user_of(row[:-1]), Role(row[-1])) for row in rows)
+
+    async def set_role(self, organization_id: int, user_id: int, role: Role | None) -> None:
+        def work(session: Session) -> None:
+            if session.one(_BOTH, organization=organization_id, user=user_id) is None:
+                raise NotFound(f"There is no organization {organization_id} or no user {user_id}.")
+            if role is None:
+                session.run(_REMOVE_ROLE, organization=organization_id, user=user_id)
+            else:
+                session.run(_PUT_ROLE, organization_id=organization_id, user_id=user_id, role=role.value)
+
+        try:
+            await self._executor.write(work)
+        except Dangling as error:
+            raise NotFound(f"There is no organization {organization_id} or no user {user_id}.") from error
+
+    async def find_user(self, email: str) -> User:
+        return await self._executor.glance(lambda session: _load(session, email))
+
+
+def _folded(email: str) -> str:
+    return plain(email).strip().casefold()
+
+
+def _load(session: Session, email: str) -> User:
+    row = session.one(_USER, folded=_folded(email))
+    if row is None:
+        raise NotFound(f"There is no user {email}.")
+    return _user_of(row)
+
+
+def _user_of(row: Row) -> User:
+    id_, uuid, email, name, created = row
+    return User(id_, UUID(uuid), email, name, date_of(created))
