@@ -46,7 +46,7 @@ async def serve(
 @asynccontextmanager
 async def running(parts: Parts, *, with_worker: bool = True) -> AsyncIterator[Worker | None]:
     """The sweeper and, if wanted, a worker beside the body. Leaving drains the worker."""
-    worker = factory.worker(parts) if with_worker else None
+    worker = await factory.worker(parts) if with_worker else None
     sweeping = asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")
     working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
     try:

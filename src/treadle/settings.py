@@ -52,6 +52,11 @@ class Settings(BaseModel):
     claude_model: str | None = Field(None, description="Model of Claude runs; unset: the CLI's default.")
     kimi_model: str = Field("kimi-k2-turbo-preview", description="Model of Kimi runs.")
 
+    engine_path: str = Field(
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        description="PATH of the engines and the agents' tools; unset: the service's own PATH.",
+    )
+
     slots: int = Field(4, ge=1, le=1000, description="Runs at once in a worker.")
     lease_seconds: Seconds = Field(
         30, description="A worker that is silent for this long has lost its runs; it pings every third of it."
@@ -118,6 +123,8 @@ class Settings(BaseModel):
             for name, value in environment.items()
             if name.startswith(PREFIX) and name not in CLIENT_NAMES and value
         }
+        if path := environment.get("PATH"):
+            found.setdefault("engine_path", path)
         try:
             return cls.model_validate(found | overrides)
         except ValidationError as error:

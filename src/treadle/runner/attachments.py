@@ -5,6 +5,7 @@ from pathlib import Path, PurePath
 from treadle.domain.errors import NotFound, WorkspaceError
 from treadle.domain.run import Run
 from treadle.ports import Blobs, Store
+from treadle.services.files import blob_key
 
 
 async def mount(store: Store, blobs: Blobs, run: Run, directory: Path) -> list[str]:
@@ -15,7 +16,7 @@ async def mount(store: Store, blobs: Blobs, run: Run, directory: Path) -> list[s
             stored = await store.get_file(file_id, run.organization_id, None)
             name = _free_name(stored.name, names)
             with (directory / name).open("wb") as target:
-                async for chunk in blobs.stream(f"files/{file_id}"):
+                async for chunk in blobs.stream(blob_key(run.organization_uuid, file_id)):
                     target.write(chunk)
         except NotFound:
             raise WorkspaceError(

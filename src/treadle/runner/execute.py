@@ -130,7 +130,7 @@ class Execution:
     async def _work(self, progress: Progress) -> None:
         run, ports = self._run, self._ports
         secrets = RunSecrets(run, ports.store, ports.vault, ports.clock, ports.engines, ports.defaults, self._redactor)
-        engine, _, _ = await secrets.engine()  # a run without a key fails before anything is cloned
+        engine = (await secrets.engine()).engine  # a run without a key fails before anything is cloned
         workspace = await self._prepare(progress, secrets)
         names = await attachments.mount(ports.store, ports.blobs, run, workspace.box.files)
         checkpoints = Checkpoints(ports.store, ports.blobs, progress, run)

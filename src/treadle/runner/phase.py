@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from treadle import command
@@ -16,7 +17,7 @@ from treadle.ports import Box, Clock, Engine, EngineCall, Layout, Outcome, Sandb
 from treadle.runner import config_files
 from treadle.runner.limits import Limits
 from treadle.services.progress import Progress
-from treadle.services.secrets import RunSecrets
+from treadle.services.secrets import EngineChoice, RunSecrets
 
 #: A CLI that lingers after its answer is ended after this many seconds.
 LINGER_SECONDS = 3.0
@@ -33,7 +34,6 @@ class PhaseRequest:
     is_structured: bool
     is_read_only: bool
     session: str | None
-    model: str | None
 
 
 class PhaseRunner:
@@ -65,17 +65,17 @@ class PhaseRunner:
         attempt, session, is_renewal_due = 0, request.session, False
         while True:
             attempt += 1
-            engine, credential, endpoint = await self._secrets.engine()
+            chosen = await self._secrets.engine()
             if is_renewal_due:
-                credential = _expired(credential, self._clock)
-            outcome = await self._attempt(request, engine, credential, endpoint, session, attempt)
+                chosen = replace(chosen, credential=_expired(chosen.credential, self._clock))
+            outcome = await self._attempt(request, chosen, session, attempt)
             spent += outcome.usage
             if outcome.error is None:
                 return replace(outcome, usage=spent)
             delay = next(delays, None) if outcome.error.is_retryable else None
             if delay is None:
                 raise _with_usage(outcome.error, spent)
-            session = self._session_after(engine, outcome.session) or request.session
+            session = self._session_after(chosen.engine, outcome.session) or request.session
             is_renewal_due = isinstance(outcome.error, EngineAuthenticationFailed)
             await self._progress.record(
                 self._draft(
@@ -86,41 +86,35 @@ class PhaseRunner:
             )
             await self._clock.sleep(delay)
 
-    async def _attempt(
-        self,
-        request: PhaseRequest,
-        engine: Engine,
-        credential: EngineCredential,
-        endpoint: str | None,
-        session: str | None,
-        attempt: int,
-    ) -> Outcome:
+    async def _attempt(self, request: PhaseRequest, chosen: EngineChoice, session: str | None, attempt: int) -> Outcome:
         box = replace(self._box, is_read_only=request.is_read_only)
         prompt = request.prompt if session else request.lead + request.prompt
         call = EngineCall(
             prompt=prompt,
             layout=self._sandbox.layout(box),
-            credential=credential,
+            credential=chosen.credential,
             session=session,
             new_session=self._new_uuid(),
             phase=request.phase,
             step_text=request.step.text,
             is_structured=request.is_structured,
             is_read_only=request.is_read_only,
-            endpoint=endpoint,
-            model=request.model,
+            endpoint=chosen.endpoint,
+            model=chosen.model,
             attempt=attempt,
         )
         text, cut = clip(prompt)
-        said: dict[str, JsonValue] = {"prompt": text, "attempt": attempt, "engine": engine.name}
+        said: dict[str, JsonValue] = {"prompt": text, "attempt": attempt, "engine": chosen.engine.name}
         if cut:
             said["clipped"] = cut
         await self._progress.note(self._draft(request, EventType.PHASE_STARTED, said))
         started = asyncio.get_running_loop().time()
         try:
-            outcome = await self._call(request, engine, call, box)
+            outcome = await self._call(request, chosen.engine, call, box)
         finally:
-            await self._secrets.read_back(engine, credential, lambda path: config_files.read_plain(box.config, path))
+            await self._secrets.read_back(
+                chosen.engine, chosen.credential, lambda path: config_files.read_plain(box.config, path)
+            )
         duration = round((asyncio.get_running_loop().time() - started) * 1000)
         return replace(outcome, usage=replace(outcome.usage, duration_ms=duration))
 

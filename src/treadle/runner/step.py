@@ -92,10 +92,9 @@ class StepRunner:
             is_structured=is_structured,
             is_read_only=is_read_only,
             session=self._session,
-            model=self._run.model,
         )
         await self._progress.record(step=StepUpdate(step.position, phase=phase))
-        engine, _, _ = await self._secrets.engine()
+        engine = (await self._secrets.engine()).engine
         try:
             outcome = await self._phases.run(request)
         except BaseException as error:

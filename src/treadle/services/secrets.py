@@ -4,12 +4,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
-from treadle.domain.errors import AlreadyFinished, EngineRefused
+from treadle.domain.errors import AlreadyFinished, EngineNotInstalled, EngineRefused
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run
 from treadle.ports import Clock, Engine, RunStore, Vault
 from treadle.redaction import Redactor, secrets_of
 from treadle.services.credentials import CLAUDE, GIT_HTTP, GIT_SSH, SECRETS_TABLE, decode, encode, row
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """What does a run's next engine call. `endpoint` None: the vendor's; `model` None: the CLI's default."""
+
+    engine: Engine
+    credential: EngineCredential
+    endpoint: str | None = None
+    model: str | None = None
 
 
 class RunRedactor(Redactor):
@@ -66,18 +76,28 @@ class RunSecrets:
         self._redactor.learn(secrets_of(git=credentials))
         return credentials
 
-    async def engine(self) -> tuple[Engine, EngineCredential, str | None]:
-        """The engine, its credential as it is now, and the model API's address. Raises EngineRefused without a key."""
+    async def engine(self) -> EngineChoice:
+        """The engine, with its credential as it is now. Raises EngineRefused without one, EngineNotInstalled."""
         name = self._run.engine
         credential = await self._credential(name)
         if name is EngineName.DUMMY or credential.is_dummy:
-            return self._engines[EngineName.DUMMY], EngineCredential(), None
+            return EngineChoice(self._engines[EngineName.DUMMY], EngineCredential())
         if credential.api_key is None and credential.license is None:
             raise EngineRefused(
                 f"There is no API key for {name}.",
                 hint=f"Set TREADLE_{name.upper()}_API_KEY on the server, or send claudeAuthentication with the run.",
             )
-        return self._engines[name], credential, self._defaults.endpoints.get(name)
+        if name not in self._engines:
+            raise EngineNotInstalled(
+                f"The {name} CLI is not installed on this worker.",
+                hint=f"Install it, or set TREADLE_{name.upper()}_CLI; `treadle doctor` says what it found.",
+            )
+        return EngineChoice(
+            self._engines[name],
+            credential,
+            self._defaults.endpoints.get(name),
+            self._run.model or self._defaults.models.get(name),
+        )
 
     async def read_back(
         self, engine: Engine, used: EngineCredential, config_files: Callable[[str], bytes | None]

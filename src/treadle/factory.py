@@ -1,0 +1,152 @@
+"""The composition root: the one place where adapters are chosen and everything is built, from the settings."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from fastapi import FastAPI
+
+from treadle import engines, sandbox
+from treadle.api.app import create_app
+from treadle.api.deps import Services
+from treadle.blobs.directory import DirectoryBlobs
+from treadle.clock import SystemClock
+from treadle.domain.run import EngineName
+from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
+from treadle.queues.database import DatabaseQueue, ProcessSignals
+from treadle.runner.execute import Ports
+from treadle.runner.limits import Limits
+from treadle.runner.recovery import Sweeper
+from treadle.runner.worker import Worker
+from treadle.services.files import Files
+from treadle.services.identity import FirstAdmin, Identity
+from treadle.services.issuers import IssuerKeys, fetch_jwks, read_issuers
+from treadle.services.repositories import Repositories
+from treadle.services.runs import Runs
+from treadle.services.secrets import EngineDefaults
+from treadle.services.signing_keys import SigningKeys
+from treadle.services.tokens import Tokens
+from treadle.settings import Settings
+from treadle.store import SqlStore
+from treadle.vault import AesGcmVault, load_keys
+from treadle.workspace import GitWorkspaces
+
+DATABASE_FILE = "treadle.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything of one process. `first_admin` is set when this start made it."""
+
+    settings: Settings
+    store: Store
+    blobs: Blobs
+    vault: Vault
+    queue: Queue
+    signals: Signals  # wakes those who follow a run's events
+    controls: Signals  # wakes the worker that holds a run
+    clock: Clock
+    new_uuid: Callable[[], UUID]
+    services: Services
+    first_admin: FirstAdmin | None
+
+
+@asynccontextmanager
+async def assemble(settings: Settings) -> AsyncIterator[Parts]:
+    """Opens the store (made and brought up to date if need be) and builds the services; closes all on leaving.
+    Raises ConfigurationError."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    vault = AesGcmVault(load_keys(settings))
+    store = await SqlStore.open(settings.database_url or f"sqlite:///{settings.data_dir / DATABASE_FILE}")
+    queue = DatabaseQueue()
+    try:
+        blobs, clock = DirectoryBlobs(settings.data_dir / "blobs"), SystemClock()
+        signals, controls = ProcessSignals(), ProcessSignals()
+        identity = Identity(store, clock, new_uuid=uuid4)
+        key = settings.bootstrap_api_key
+        first_admin = await identity.bootstrap(key.get_secret_value() if key is not None else None)
+        repositories = Repositories(store, vault, clock, new_uuid=uuid4)
+        runs = Runs(
+            store,
+            vault,
+            queue,
+            signals,
+            blobs,
+            repositories,
+            clock,
+            controls=controls,
+            new_uuid=uuid4,
+            poll_seconds=settings.poll_seconds,
+        )
+        services = Services(
+            runs=runs,
+            files=Files(store, blobs, clock, new_uuid=uuid4, max_bytes=settings.max_file_bytes),
+            identity=identity,
+            tokens=Tokens(
+                store,
+                SigningKeys(store, vault, clock, new_uuid=uuid4),
+                clock,
+                issuer=settings.public_url or "treadle",
+                others=[IssuerKeys(issuer, fetch_jwks, clock) for issuer in read_issuers(settings.jwt_issuers)],
+                new_uuid=uuid4,
+            ),
+            repositories=repositories,
+            clock=clock,
+            checks=(store.check, blobs.check),
+        )
+        yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, uuid4, services, first_admin)
+    finally:
+        await queue.close()
+        await store.close()
+
+
+def app(parts: Parts) -> FastAPI:
+    """The HTTP API."""
+    return create_app(parts.services, parts.settings)
+
+
+async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
+    """A worker for this machine, in `box` or the best sandbox that works. Raises ConfigurationError."""
+    settings = parts.settings
+    ports = Ports(
+        store=parts.store,
+        signals=parts.signals,
+        controls=parts.controls,
+        blobs=parts.blobs,
+        vault=parts.vault,
+        workspaces=GitWorkspaces(
+            settings.data_dir,
+            allow_local=settings.allow_local_repositories,
+            allow_private_hosts=settings.allow_private_hosts,
+            command_seconds=settings.git_seconds,
+            submodules=settings.submodules,
+        ),
+        sandbox=box or await sandbox.choose(settings),
+        engines=engines.build(settings),
+        defaults=_defaults(settings),
+        clock=parts.clock,
+        new_uuid=parts.new_uuid,
+        author=(settings.git_author_name, settings.git_author_email),
+    )
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return Worker(name, parts.queue, ports, Limits.of(settings))
+
+
+def sweeper(parts: Parts) -> Sweeper:
+    """Finds what other processes left behind; any number may run."""
+    return Sweeper(parts.store, parts.queue, parts.signals, parts.clock, Limits.of(parts.settings))
+
+
+def _defaults(settings: Settings) -> EngineDefaults:
+    claude, kimi = settings.claude_api_key, settings.kimi_api_key
+    return EngineDefaults(
+        api_keys={
+            EngineName.CLAUDE: claude.get_secret_value() if claude is not None else None,
+            EngineName.KIMI: kimi.get_secret_value() if kimi is not None else None,
+        },
+        endpoints={EngineName.CLAUDE: settings.claude_base_url, EngineName.KIMI: settings.kimi_base_url},
+        models={EngineName.CLAUDE: settings.claude_model, EngineName.KIMI: settings.kimi_model},
+    )
