@@ -80,9 +80,9 @@ def read_ssh_key(encoded: str) -> str:
     Raises ValueError with a sentence that never repeats the key.
     """
     try:
-        text = base64.b64decode("".join(encoded.split()), validate=True).decode("ascii").replace("\r\n", "\n")
+        text = base64.b64decode("".join(encoded.split()), validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise ValueError("is not base64 of a private key") from None
+        raise ValueError("Is not base64 of a private key.") from None
     return check_ssh_key(text)
 
 
@@ -91,15 +91,16 @@ def check_ssh_key(text: str) -> str:
 
     Raises ValueError with a sentence that never repeats the key.
     """
+    text = text.replace("\r\n", "\n")
     if text.lstrip().startswith(("ssh-", "ecdsa-", "---- BEGIN SSH2 PUBLIC", "-----BEGIN PUBLIC")):
-        raise ValueError("is a public key; the private one is needed")
+        raise ValueError("Is a public key; the private one is needed.")
     if text.startswith("PuTTY-User-Key-File"):
-        raise ValueError("is a PuTTY key; export it in the OpenSSH format")
+        raise ValueError("Is a PuTTY key; export it in the OpenSSH format.")
     match = _ARMOUR.fullmatch(text.strip() + "\n")
     if match is None:
-        raise ValueError("is not base64 of a private key")
+        raise ValueError("Is not a private key in the OpenSSH or PEM format.")
     if _asks_for_a_passphrase(match[1], match[2]):
-        raise ValueError("is protected by a passphrase, which nobody could type")
+        raise ValueError("Is protected by a passphrase, which nobody here can type.")
     return text.strip() + "\n"
 
 

@@ -41,10 +41,10 @@ class Files:
     ) -> StoredFile:
         """Keeps the bytes as they arrive. Raises TooLarge; then, as whenever it is broken off, nothing is kept."""
         file_id = self._new_uuid()
-        counter = _Counter(chunks, self.max_bytes)
+        counter = _Counter()
         key = blob_key(principal.organization_uuid, file_id)
         try:
-            await self._blobs.put(key, counter.run())
+            await self._blobs.put(key, counter.count(chunks, self.max_bytes))
             file = StoredFile(
                 id=file_id,
                 organization_id=principal.organization_id,
@@ -95,6 +95,11 @@ def safe_name(name: str) -> str:
     return text or "file"
 
 
+def too_large(limit: int) -> TooLarge:
+    """The error for a file of more than `limit` bytes."""
+    return TooLarge(f"A file may hold at most {limit:,} bytes.")
+
+
 def blob_key(organization_uuid: UUID, file_id: UUID) -> str:
     """Where a file's bytes are."""
     return f"files/{organization_uuid}/{file_id}"
@@ -103,17 +108,16 @@ def blob_key(organization_uuid: UUID, file_id: UUID) -> str:
 class _Counter:
     """Passes chunks on, and counts and hashes them."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], limit: int) -> None:
+    def __init__(self) -> None:
         self.size = 0
         self.digest = hashlib.sha256()
-        self._chunks = chunks
-        self._limit = limit
 
-    async def run(self) -> AsyncIterator[bytes]:
-        async for chunk in self._chunks:
+    async def count(self, chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+        """Raises TooLarge past `limit` bytes."""
+        async for chunk in chunks:
             self.size += len(chunk)
-            if self.size > self._limit:
-                raise TooLarge(f"The file is larger than {self._limit:,} bytes.")
+            if self.size > limit:
+                raise too_large(limit)
             self.digest.update(chunk)
             yield chunk
 

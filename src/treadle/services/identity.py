@@ -108,7 +108,7 @@ class Identity:
     async def add_user(self, email: str, organization_id: int, role: Role, *, name: str | None = None) -> User:
         """Makes the user where there is none with that e-mail address, and a member. Raises InvalidInput, NotFound."""
         if len(email) > MAX_EMAIL or email.count("@") != 1 or not all(email.split("@")) or not email.isprintable():
-            raise InvalidInput({"email": ["is not an e-mail address"]})
+            raise InvalidInput({"email": ["Is not an e-mail address."]})
         await self.organization(organization_id)
         shown = _named(name or email.partition("@")[0])
         user = await self._store.add_user(email, shown, self._new_uuid(), self._clock.now())
@@ -133,7 +133,7 @@ class Identity:
         if not any(member.id == user.id for member, _ in await self.users(organization_id)):
             raise NotFound(f"The user is not a member of organization {organization_id}.")
         if expires is not None and expires <= self._clock.now():
-            raise InvalidInput({"expires": ["must lie in the future"]})
+            raise InvalidInput({"expires": ["Must lie in the future."]})
         key = self._new_key()
         return await self._add_key(organization_id, user.id, name[:MAX_NAME], key, expires), key
 
@@ -163,5 +163,5 @@ class Identity:
 def _named(name: str) -> str:
     clean = name.strip()
     if not clean or len(clean) > MAX_NAME or not clean.isprintable():
-        raise InvalidInput({"name": [f"must be 1 to {MAX_NAME} printable characters"]})
+        raise InvalidInput({"name": [f"Must be 1 to {MAX_NAME} printable characters."]})
     return clean

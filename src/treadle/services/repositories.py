@@ -98,14 +98,14 @@ def _spelling(url: str) -> str:
 def _check(*, name: str, url: str, default_branch: str, git: GitCredentials, in_url: str | None) -> None:
     faults: dict[str, list[str]] = {}
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
-        faults["name"] = [f"must be OWNER/NAME, of letters, digits, '.', '_' and '-', at most {MAX_NAME} characters"]
-    url_fault = check_url(url, allow_local=True) if len(url) <= MAX_URL else f"must be at most {MAX_URL} characters"
+        faults["name"] = [f"Must be OWNER/NAME, of letters, digits, '.', '_' and '-', at most {MAX_NAME} characters."]
+    url_fault = check_url(url, allow_local=True) if len(url) <= MAX_URL else f"Must be at most {MAX_URL:,} characters."
     if url_fault:
         faults["url"] = [url_fault]
     if branch_fault := check_branch(default_branch):
         faults["default_branch"] = [branch_fault]
     if sum(secret is not None for secret in (git.http, git.ssh_key, in_url)) > 1:
-        faults["credentials"] = ["give one: HTTP credentials, those in the address, or an SSH key"]
+        faults["credentials"] = ["Give one: HTTP credentials, those in the address, or an SSH key."]
     if git.ssh_key is not None:
         try:
             check_ssh_key(git.ssh_key)

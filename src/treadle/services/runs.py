@@ -61,13 +61,16 @@ class Runs:
         repositories: Repositories,
         clock: Clock,
         *,
+        controls: Signals,
         new_uuid: Callable[[], UUID],
         poll_seconds: float,
     ) -> None:
+        """`signals` wakes those who follow a run's events, `controls` the worker that holds the run."""
         self._store = store
         self._vault = vault
         self._queue = queue
         self._signals = signals
+        self._controls = controls
         self._blobs = blobs
         self._repositories = repositories
         self._clock = clock
@@ -132,7 +135,7 @@ class Runs:
     ) -> None:
         """The run's next engine call uses `claude`; None: the system's key. Raises AlreadyFinished and InvalidInput."""
         run = await self.get(principal, uuid)
-        if fault := engine_fault(run.engine, claude):
+        if claude is not None and (fault := engine_fault(run.engine, claude.source)):
             raise InvalidInput({"claude_authentication": [fault]})
         await self._update(principal, uuid, {CLAUDE: _claude_secret(claude)}, "claude")
 
@@ -141,7 +144,7 @@ class Runs:
         AlreadyFinished."""
         run = await self.get(principal, uuid)
         await self._store.request_kill(run.id, self._clock.now())
-        self._signals.notify(run.id)
+        self._notify(run.id)
 
     async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int = PAGE) -> Sequence[Event]:
         """A page of the run's events, those numbered above `after`."""
@@ -200,7 +203,11 @@ class Runs:
         sealed = self._seal(clear, run.organization_uuid, run.uuid)
         event = Draft(EventType.RUN_CREDENTIALS_UPDATED, {"kind": kind})
         await self._store.put_run_secrets(run.id, {**dict.fromkeys(clear), **sealed}, event, self._clock.now())
-        self._signals.notify(run.id)
+        self._notify(run.id)
+
+    def _notify(self, run_id: int) -> None:
+        self._controls.notify(run_id)
+        self._signals.notify(run_id)
 
     def _seal(self, clear: Mapping[str, str | None], organization: UUID, uuid: UUID) -> Mapping[str, str]:
         return {
@@ -210,17 +217,17 @@ class Runs:
         }
 
 
-def engine_fault(engine: EngineName, claude: EngineCredential | None) -> str | None:
-    """Why `engine` cannot work with that credential; None when it can."""
-    if engine is EngineName.KIMI and claude is not None and claude.license is not None:
-        return "a Claude license does not work with the engine Kimi; give a ClientApiKey of Kimi's, or nothing"
+def engine_fault(engine: EngineName, source: ClaudeSource) -> str | None:
+    """Why `engine` cannot work with a credential from there; None when it can."""
+    if engine is EngineName.KIMI and source is ClaudeSource.CLIENT_LICENSE:
+        return "A Claude license does not work with the engine Kimi; give a ClientApiKey of Kimi's, or nothing."
     return None
 
 
 def unknown_file_faults(file_ids: Sequence[UUID], unknown: frozenset[UUID]) -> Mapping[str, Sequence[str]]:
     """One fault for each place where an unknown file is named."""
     return {
-        f"file_ids[{at}]": ["is not the id of a file of yours"] for at, id_ in enumerate(file_ids) if id_ in unknown
+        f"file_ids[{at}]": ["Is not the id of a file of yours."] for at, id_ in enumerate(file_ids) if id_ in unknown
     }
 
 

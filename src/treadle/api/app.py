@@ -1,0 +1,57 @@
+"""The HTTP API: every dialect in one ASGI application."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from treadle.api.auth import Authenticator
+from treadle.api.deps import Services
+from treadle.api.health import health_routes
+from treadle.api.maitento import wire
+from treadle.api.maitento.files import FileHandlers, TokenHandlers
+from treadle.api.maitento.guard import Guard
+from treadle.api.maitento.processes import Processes
+from treadle.api.maitento.routes import SHAPES, routes
+from treadle.api.openapi import DocumentedApp
+from treadle.api.problems import on_http_error, on_unexpected
+from treadle.api.rate_limits import Rate, RateLimit
+from treadle.api.streams import Streams
+from treadle.settings import Settings
+from treadle.version import __version__
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_DESCRIPTION = "Runs AI coding CLIs over Git repositories: a commit a step, a diff, a trace and a bill."
+
+
+def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application. `app.state.streams.close()` ends the open event streams, which a server that stops should do
+    before it waits for its connections."""
+    app = DocumentedApp(
+        title="Treadle",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        exception_handlers={HTTPException: on_http_error, Exception: on_unexpected},
+    )
+    streams = Streams(services.runs, wire.event_frame)
+    app.state.streams = streams
+    rate = Rate.parse(settings.rate_limit_code_generation)
+    limit = RateLimit(rate, services.clock, name="code-generation") if rate is not None else None
+    processes = Processes(
+        services.runs,
+        streams,
+        max_request_bytes=settings.max_request_bytes,
+        allow_local=settings.allow_local_repositories,
+    )
+    guard = Guard(Authenticator(services.identity, services.tokens), limit)
+    # Before FastAPI's own routes for the documentation: the busiest are matched first.
+    app.router.routes[:0] = [
+        *routes(guard, processes, FileHandlers(services.files), TokenHandlers(services.tokens)),
+        *health_routes(services.checks),
+    ]
+    app.add_shapes(SHAPES)
+    return app

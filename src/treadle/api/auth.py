@@ -1,0 +1,57 @@
+"""Who calls, by the request's headers."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from treadle.domain.errors import Forbidden, Unauthenticated
+from treadle.domain.identity import Principal
+from treadle.services.identity import Identity, digest_of
+from treadle.services.tokens import Tokens, looks_like_token
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`meter`: what its requests are counted by: the API key, or for a token its user, so that a new token is no new
+    budget."""
+
+    principal: Principal
+    meter: str
+    has_token: bool
+
+
+class Authenticator:
+    """`Authorization: Bearer <JWT or API key>`, or `X-Api-Key`."""
+
+    def __init__(self, identity: Identity, tokens: Tokens) -> None:
+        self._identity = identity
+        self._tokens = tokens
+
+    async def caller(self, request: Request) -> Caller:
+        """Raises Unauthenticated, and Forbidden without a role."""
+        credential = _credential(request)
+        if looks_like_token(credential):
+            principal = await self._tokens.verify(credential)
+            caller = Caller(principal, f"{principal.organization_id}/{principal.user_id}", has_token=True)
+        else:
+            principal = await self._identity.authenticate(credential)
+            caller = Caller(principal, digest_of(credential), has_token=False)
+        if principal.role is None:
+            raise Forbidden("You have no role in this organization.", hint="An admin can give you one.")
+        return caller
+
+
+def _credential(request: Request) -> str:
+    headers = request.headers
+    authorization = headers.get("authorization")
+    if authorization is None:
+        key = headers.get("x-api-key", "").strip()
+        if not key:
+            raise Unauthenticated(
+                "This needs credentials.", hint="Send `Authorization: Bearer <token or API key>` or `X-Api-Key`."
+            )
+        return key
+    scheme, _, credential = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not credential.strip():
+        raise Unauthenticated("The Authorization header must be `Bearer <token or API key>`.")
+    return credential.strip()

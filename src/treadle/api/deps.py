@@ -1,0 +1,27 @@
+"""What the API is given by whoever builds it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from treadle.ports import Clock
+from treadle.services.files import Files
+from treadle.services.identity import Identity
+from treadle.services.repositories import Repositories
+from treadle.services.runs import Runs
+from treadle.services.tokens import Tokens
+
+#: Raises ConfigurationError while a part is not ready.
+Check = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The use cases, and the checks of `/readyz`."""
+
+    runs: Runs
+    files: Files
+    identity: Identity
+    tokens: Tokens
+    repositories: Repositories
+    clock: Clock
+    checks: tuple[Check, ...] = ()

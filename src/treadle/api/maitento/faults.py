@@ -1,0 +1,160 @@
+"""JSON bodies read into models, naming every fault at once by the path of its field."""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar, cast
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from treadle.domain.errors import InvalidInput
+
+#: The path of a fault of the whole body.
+ROOT = "$"
+
+#: More faults than these are not written out.
+MAX_FAULTS = 200
+
+Model = TypeVar("Model", bound=BaseModel)
+Faults = dict[str, list[str]]
+
+#: What is said for each kind of error; others come with a sentence of their own, from our validators.
+_SAID = {
+    "missing": "Is required.",
+    "string_type": "Must be a string.",
+    "string_unicode": "Must not hold half of a surrogate pair.",
+    "bool_type": "Must be true or false.",
+    "list_type": "Must be an array.",
+    "model_type": "Must be an object.",
+    "model_attributes_type": "Must be an object.",
+    "dict_type": "Must be an object.",
+    "uuid_type": "Must be a UUID.",
+    "uuid_parsing": "Must be a UUID.",
+    "enum": "Must be {expected}.",
+    "string_too_long": "Must be at most {max_length:,} characters.",
+    "datetime_type": "Must be a date and time of ISO 8601.",
+    "datetime_parsing": "Must be a date and time of ISO 8601.",
+    "datetime_from_date_parsing": "Must be a date and time of ISO 8601.",
+    "datetime_object_invalid": "Must be a date and time of ISO 8601.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Model]):
+    """What a body holds. `model` is None when there are faults; then `values` still has the fields that are right, and
+    arrays as they came. `given` names the fields that are there and not null."""
+
+    model: Model | None
+    values: Mapping[str, Any]
+    given: frozenset[str]
+    faults: Faults
+
+
+def read(model: type[Model], body: bytes) -> Reading[Model]:
+    """Raises InvalidInput at once only for what is no JSON object."""
+    try:
+        found = model.model_validate_json(body)
+    except ValidationError as error:
+        return _read_faulty(model, body, error)
+    return _reading(found)
+
+
+def add(faults: Faults, path: str, said: str) -> None:
+    """Notes one more fault."""
+    faults.setdefault(path, []).append(said)
+
+
+def _reading(found: Model) -> Reading[Model]:
+    values = found.__dict__
+    return Reading(found, values, frozenset(name for name, value in values.items() if value is not None), {})
+
+
+def _read_faulty(model: type[Model], body: bytes, error: ValidationError) -> Reading[Model]:
+    raw = _object(body)
+    if any(fault["type"] == "json_invalid" for fault in _details(error)):
+        # The fast parser refuses halves of surrogate pairs as bad JSON, without saying in which field.
+        try:
+            return _reading(model.model_validate(raw))
+        except ValidationError as other:
+            error = other
+    faults: Faults = {}
+    wrong = set[str]()
+    for fault in _details(error)[:MAX_FAULTS]:
+        add(faults, path_of(fault["loc"]), _sentence(fault, model))
+        wrong.add(str(fault["loc"][0]) if fault["loc"] else "")
+    values, given = dict[str, Any](), set[str]()
+    for name, adapter in _fields(model).items():
+        alias = model.model_fields[name].alias or name
+        value = raw.get(alias)
+        if value is None:
+            continue
+        given.add(name)
+        if alias not in wrong:
+            values[name] = adapter.validate_python(value)
+        elif isinstance(value, (list, dict)):
+            values[name] = value
+    return Reading(None, values, frozenset(given), faults)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        raw = json.loads(body)
+    except RecursionError:
+        raise InvalidInput({ROOT: ["Is nested too deeply."]}) from None
+    except json.JSONDecodeError as error:
+        raise InvalidInput({ROOT: [f"Is not JSON: {error.msg} at line {error.lineno} column {error.colno}."]}) from None
+    except UnicodeDecodeError:
+        raise InvalidInput({ROOT: ["Is not JSON in UTF-8."]}) from None
+    except ValueError:
+        raise InvalidInput({ROOT: ["Holds a number that is too long."]}) from None
+    if not isinstance(raw, dict):
+        raise InvalidInput({ROOT: ["Must be a JSON object."]})
+    return raw
+
+
+@cache
+def _fields(model: type[BaseModel]) -> Mapping[str, TypeAdapter[Any]]:
+    """A reader for each field alone."""
+    return {
+        name: TypeAdapter(
+            cast("Any", Annotated[(field.annotation, *field.metadata, None)])
+        )  # None: in case of no others
+        for name, field in model.model_fields.items()
+    }
+
+
+def _details(error: ValidationError) -> Sequence[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
+
+
+def path_of(location: Sequence[str | int]) -> str:
+    """`("steps", 0, "step")` as `steps[0].step`."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part[:100]}" if path else part[:100]
+    return path or ROOT
+
+
+def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(fault["loc"][-1]), _names(model), n=1)
+        return f"Is not a known field; did you mean {near[0]}?" if near else "Is not a known field."
+    if kind == "string_too_short":
+        return "Must not be empty."
+    said = _SAID.get(kind)
+    return said.format(**context) if said else fault["msg"]
+
+
+@cache
+def _names(model: type[BaseModel]) -> Sequence[str]:
+    """Every field's name on the wire, of the objects inside too."""
+    schema = model.model_json_schema(by_alias=True)
+    objects = [schema, *schema.get("$defs", {}).values()]
+    return [name for found in objects for name in found.get("properties", {})]

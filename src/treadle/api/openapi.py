@@ -1,0 +1,48 @@
+"""The OpenAPI document: FastAPI's, with the shapes of bodies that it does not read itself, and the credentials."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+_REFERENCE = "#/components/schemas/{model}"
+
+SECURITY_SCHEMES: Mapping[str, Any] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A JWT of `POST /auth/token` or of a trusted issuer, or an API key.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "An API key."},
+}
+
+
+def reference(model: type[BaseModel]) -> dict[str, Any]:
+    """A schema that points to `model`'s."""
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+class DocumentedApp(FastAPI):
+    """`add_shapes` what the documentation refers to."""
+
+    def __init__(self, **options: Any) -> None:
+        self._shapes: list[type[BaseModel]] = []
+        super().__init__(**options)
+
+    def add_shapes(self, shapes: Sequence[type[BaseModel]]) -> None:
+        self._shapes += shapes
+
+    def openapi(self) -> dict[str, Any]:
+        """Built once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            components = document.setdefault("components", {})
+            _, definitions = models_json_schema(
+                [(shape, "validation") for shape in self._shapes], by_alias=True, ref_template=_REFERENCE
+            )
+            components.setdefault("schemas", {}).update(definitions.get("$defs", {}))
+            components["securitySchemes"] = dict(SECURITY_SCHEMES)
+            document["security"] = [{name: []} for name in SECURITY_SCHEMES]
+        return super().openapi()

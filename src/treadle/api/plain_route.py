@@ -1,0 +1,34 @@
+"""Routes that FastAPI documents and does not execute: a handler takes a request and gives a response, nothing between.
+
+FastAPI's own path (a tree of dependencies, validation of what the handler returns) costs several times what these
+handlers do.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class PlainRoute(APIRoute):
+    """Everything but `path`, `endpoint` and `methods` is documentation."""
+
+    def __init__(self, path: str, endpoint: Handler, **documentation: Any) -> None:
+        super().__init__(path, endpoint, response_model=None, **documentation)
+        self.app = _respond_with(endpoint)
+
+
+def _respond_with(handler: Handler) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await handler(Request(scope, receive, send))
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        await response(scope, receive, send)
+
+    return app

@@ -1,0 +1,80 @@
+"""Errors as problem details (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from uuid import uuid4
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from treadle.api.json_bytes import encode
+from treadle.domain.events import JsonValue
+
+MEDIA_TYPE = "application/problem+json"
+
+#: Codes of the errors that no service raises, by status.
+_CODES = {404: "no_such_endpoint", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`errors` maps the path of a field to what is wrong with it; `instance` names one occurrence in the log."""
+
+    status: int
+    code: str
+    detail: str
+    errors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    instance: str | None = None
+
+    def response(self) -> Response:
+        body: dict[str, JsonValue] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "errors": self.errors,
+        }
+        if self.instance is not None:
+            body["instance"] = self.instance
+        return Response(encode(body), self.status, dict(self.headers), MEDIA_TYPE)
+
+
+class ProblemRaised(Exception):
+    """A problem that has no place in the domain's tree of errors, such as a wrong content type."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def unexpected(error: Exception, request: Request, *, status: int = 500) -> Problem:
+    """What a caller may learn of a defect: an id, under which the log tells the rest."""
+    incident = uuid4().urn
+    structlog.get_logger(__name__).error(
+        "request_failed", incident=incident, method=request.method, path=request.url.path, exc_info=error
+    )
+    code = "internal" if status == 500 else "unavailable"  # noqa: PLR2004 - HTTP's
+    return Problem(status, code, f"Something went wrong here; the log has it as {incident}.", instance=incident)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """For what the router raises itself."""
+    if not isinstance(error, HTTPException):
+        return unexpected(error, request).response()
+    said = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.url.path} does not take {request.method}.",
+    }
+    code = _CODES.get(error.status_code, "http_error")
+    detail = said.get(error.status_code, str(error.detail))
+    return Problem(error.status_code, code, detail, headers=error.headers or {}).response()
+
+
+async def on_unexpected(request: Request, error: Exception) -> Response:
+    """For what nothing else caught."""
+    return unexpected(error, request).response()
