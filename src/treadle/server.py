@@ -34,9 +34,11 @@ async def serve(
     with _on_signals(stop.set):
         async with factory.assemble(settings) as parts, running(parts, with_worker=with_worker):
             if with_api:
-                async with listening(factory.app(parts), settings.host, settings.port) as address:
+                api = factory.app(parts)
+                async with listening(api, settings.host, settings.port) as address:
                     on_ready(address, parts)
                     await stop.wait()
+                    api.state.streams.close()  # a stream that nothing ends would hold up the end for all
             else:
                 on_ready("", parts)
                 await stop.wait()

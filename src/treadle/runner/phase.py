@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from treadle import command
@@ -99,6 +98,7 @@ class PhaseRunner:
             step_text=request.step.text,
             is_structured=request.is_structured,
             is_read_only=request.is_read_only,
+            is_commitable=request.step.is_commitable,
             endpoint=chosen.endpoint,
             model=chosen.model,
             attempt=attempt,
