@@ -358,6 +358,7 @@ class EngineCall:
     step_text: str  # the instruction as the user wrote it (the Dummy engine reads its script from it)
     is_structured: bool  # the answer must be a StructuredOutput
     is_read_only: bool
+    is_commitable: bool = True  # False: an analysis-only step
     endpoint: str | None = None  # the model API; None: the vendor's
     model: str | None = None
     attempt: int = 1  # within this phase
