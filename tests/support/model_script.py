@@ -176,20 +176,25 @@ class ModelRequest:
 
     @property
     def last(self) -> str:
-        """All the text of the last message: the prompt, or a tool's result."""
-        return "\n".join(_texts(self.messages[-1].get("content"))) if self.messages else ""
+        """All the text of the user's last message: the prompt, or a tool's result."""
+        message = self._last_message
+        return "\n".join(_texts(message.get("content"))) if message else ""
 
     @property
     def is_tool_result(self) -> bool:
         """Whether the last message answers a tool call, so that no new prompt has arrived."""
-        if not self.messages:
-            return False
-        message = self.messages[-1]
+        message = self._last_message
         content = message.get("content")
         blocks = content if isinstance(content, list) else []
         return message.get("role") == "tool" or any(
             isinstance(block, dict) and block.get("type") == "tool_result" for block in blocks
         )
+
+    @property
+    def _last_message(self) -> dict[str, JsonValue]:
+        """The last that is not the CLI's own: Claude ends with a message in the role of the system."""
+        spoken = [message for message in self.messages if message.get("role") in {"user", "tool"}]
+        return spoken[-1] if spoken else {}
 
 
 #: What a server plays: turns one after another, or a function of the request.

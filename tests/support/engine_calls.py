@@ -1,0 +1,107 @@
+"""Calls an engine's real CLI as the runner would, without the runner: for tests of the engines alone."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from treadle.domain.credentials import EngineCredential
+from treadle.domain.events import Draft, EventType
+from treadle.domain.states import Phase
+from treadle.ports import Engine, EngineCall, Layout, Outcome
+
+_DEADLINE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A call that ended; `lines` are those of stdout."""
+
+    outcome: Outcome
+    drafts: tuple[Draft, ...]
+    lines: tuple[bytes, ...]
+    exit_code: int
+    stderr: str
+
+    def texts(self, kind: EventType, name: str = "text") -> list[object]:
+        """One field of every event of a kind."""
+        return [draft.data[name] for draft in self.drafts if draft.type is kind]
+
+
+def make_layout(root: Path) -> Layout:
+    """An empty work tree, home, configuration and files below `root`."""
+    layout = Layout(root / "repo", root / "home", root / "config", root / "files")
+    for folder in (layout.work_tree, layout.home, layout.config, layout.files):
+        folder.mkdir(parents=True, exist_ok=True)
+    return layout
+
+
+def make_call(
+    layout: Layout,
+    *,
+    prompt: str = "Do it",
+    credential: EngineCredential | None = None,
+    session: str | None = None,
+    is_structured: bool = False,
+    is_read_only: bool = False,
+    endpoint: str | None = None,
+    model: str | None = None,
+) -> EngineCall:
+    return EngineCall(
+        prompt=prompt,
+        layout=layout,
+        credential=credential or EngineCredential(api_key="sk-ant-api03-canary"),
+        session=session,
+        new_session=uuid4(),
+        phase=Phase.ANALYSIS if is_read_only else Phase.IMPLEMENTATION,
+        step_text=prompt,
+        is_structured=is_structured,
+        is_read_only=is_read_only,
+        endpoint=endpoint,
+        model=model,
+    )
+
+
+def run_call(engine: Engine, call: EngineCall) -> Finished:
+    """Write the call's files, run it to its end, and read what it said."""
+    invocation = engine.command(call)
+    for name, content in invocation.files.items():
+        path = call.layout.config / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o600)
+    # Claude refuses to work unattended as root unless it believes itself in a sandbox; the NoSandbox does the same.
+    as_root = {"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}
+    process = subprocess.Popen(
+        invocation.argv,
+        env={**invocation.environment, **as_root},
+        cwd=call.layout.work_tree,
+        stdin=subprocess.PIPE if invocation.stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            stdout, stderr = process.communicate(invocation.stdin or None, timeout=_DEADLINE_SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    lines = tuple(stdout.splitlines())
+    reader = engine.reader(call)
+    drafts = tuple(draft for line in lines for draft in reader.feed(line))
+    text = stderr.decode(errors="replace")
+    return Finished(reader.finish(process.returncode, text), drafts, lines, process.returncode, text)
+
+
+def config_reader(layout: Layout) -> Callable[[str], bytes | None]:
+    """For `Engine.refreshed`: reads a file of the configuration directory."""
+
+    def read(name: str) -> bytes | None:
+        path = layout.config / name
+        return path.read_bytes() if path.is_file() else None
+
+    return read
