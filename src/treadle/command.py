@@ -356,11 +356,13 @@ async def spawn(
     cwd: Path | None = None,
     stdin: bytes = b"",
     grace_seconds: float = 2.0,
+    kept_fds: Sequence[int] = (),
 ) -> AsyncIterator[Running]:
     """Starts a command with `environment` and no other, in a session of its own, found by `environment`'s PATH. Leaving
-    the context, however, ends its process group and reaps it: within `grace_seconds`, then by SIGKILL.
+    the context, however, ends its process group and reaps it: within `grace_seconds`, then by SIGKILL. `kept_fds` stay
+    open in the command and its children: a lock among them outlives this process with them.
     Raises CommandNotFound, CommandError."""
-    running = _start(argv, environment, cwd, stdin, grace_seconds)
+    running = _start(argv, environment, cwd, stdin, grace_seconds, kept_fds)
     try:
         yield running
     finally:
@@ -375,10 +377,11 @@ async def run(
     stdin: bytes = b"",
     seconds: float,
     output_bytes: int = 64 << 20,
+    kept_fds: Sequence[int] = (),
 ) -> Completed:
     """Runs a command to its end, whatever its exit code. Raises CommandTimedOut after `seconds`, OutputTooLarge,
-    CommandNotFound; its process group is ended first, as it is on cancellation."""
-    async with spawn(argv, environment=environment, cwd=cwd, stdin=stdin) as running:
+    CommandNotFound; its process group is ended first, as it is on cancellation. `kept_fds` as for `spawn`."""
+    async with spawn(argv, environment=environment, cwd=cwd, stdin=stdin, kept_fds=kept_fds) as running:
         stdout = bytearray()
         try:
             async with asyncio.timeout(seconds):
@@ -398,7 +401,12 @@ def _name(argv: Sequence[str]) -> str:
 
 
 def _start(
-    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, stdin: bytes, grace_seconds: float
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path | None,
+    stdin: bytes,
+    grace_seconds: float,
+    kept_fds: Sequence[int],
 ) -> Running:
     pipes = [os.pipe(), os.pipe(), *([os.pipe()] if stdin else [])]  # stdout, stderr, stdin
     ours = [pipes[0][0], pipes[1][0], *(pipe[1] for pipe in pipes[2:])]
@@ -414,6 +422,7 @@ def _start(
             env=dict(environment),
             cwd=cwd,
             start_new_session=True,
+            pass_fds=kept_fds,
         )
     except (OSError, ValueError, IndexError) as error:
         for fd in ours:

@@ -1,0 +1,176 @@
+"""Git as a program: the environment it gets, built from nothing, and its refusals as sentences.
+
+What a repository or a user's configuration could make Git run stays off: no system or user configuration, no hooks, no
+file-system monitor, no prompts, no pager or editor, no transport but those named, no content filters (so LFS pointers
+stay pointers). What a work tree could configure has no say either, because the git-dir is always given.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from treadle import command
+from treadle.command import CommandError, CommandNotFound, CommandTimedOut, Completed, OutputTooLarge
+from treadle.domain.errors import GitError, GitTimedOut, WorkspaceError
+
+#: The largest output of one command that is held in memory, such as a patch of uncommitted work.
+OUTPUT_BYTES = 128 << 20
+
+_CONFIGURATION: Mapping[str, str] = {
+    "advice.detachedHead": "false",
+    "checkout.workers": "2",
+    "core.alternateRefsCommand": ":",
+    "core.autocrlf": "false",
+    "core.fsmonitor": "false",
+    "core.hooksPath": "/dev/null",
+    "credential.helper": "",
+    "fetch.recurseSubmodules": "false",
+    "gc.auto": "0",
+    "gc.pruneExpire": "never",
+    "index.version": "2",  # what index_file.py reads
+    "http.lowSpeedLimit": "1",  # bytes a second: a server that prepares a large answer sends that much to stay alive
+    "http.lowSpeedTime": "120",
+    "init.defaultBranch": "main",
+    "maintenance.auto": "false",
+    "protocol.ext.allow": "never",
+    "protocol.version": "2",
+    "submodule.recurse": "false",
+}
+
+
+def base_environment(given: Mapping[str, str], *, allow_local: bool, follow_redirects: bool) -> Mapping[str, str]:
+    """The environment of every Git command. `given`: PATH, and what the operator passes on (proxies, certificates).
+
+    HOME names no directory: otherwise libcurl would take the operator's ~/.netrc for a tenant's run.
+    """
+    protocols = ("http", "https", "ssh", *(("file",) if allow_local else ()))
+    configuration = {**_CONFIGURATION, "http.followRedirects": "initial" if follow_redirects else "false"}
+    return {
+        **given,
+        "GIT_ALLOW_PROTOCOL": ":".join(protocols),
+        "GIT_ASKPASS": "false",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_EDITOR": "false",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_PAGER": "cat",
+        "GIT_TERMINAL_PROMPT": "0",
+        "HOME": "/nonexistent",
+        "LC_ALL": "C",
+        "SSH_ASKPASS": "false",
+        "SSH_ASKPASS_REQUIRE": "force",
+        **configured(configuration),
+    }
+
+
+def configured(settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Settings as the environment variables that give them to Git; they beat every file."""
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        found[f"GIT_CONFIG_KEY_{number}"] = key
+        found[f"GIT_CONFIG_VALUE_{number}"] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one command needs to reach a remote: options, variables, and a command to run Git inside of."""
+
+    options: tuple[str, ...] = ()  # `-c` settings; never a secret
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    prefix: tuple[str, ...] = ()
+    stdin: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Runs Git on one git-dir, with one work tree or none. `seconds`: the deadline of each command."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    seconds: float
+    directory: Path | None = None
+    work_tree: Path | None = None
+    kept_fds: tuple[int, ...] = ()
+
+    def at(self, directory: Path, work_tree: Path | None = None, *, kept_fds: Sequence[int] = ()) -> "Git":
+        return replace(self, directory=directory, work_tree=work_tree, kept_fds=tuple(kept_fds))
+
+    def with_environment(self, more: Mapping[str, str]) -> "Git":
+        return replace(self, environment={**self.environment, **more})
+
+    def argv(self, *arguments: str, options: Sequence[str] = ()) -> tuple[str, ...]:
+        place: list[str] = []
+        if self.directory is not None:
+            place.append(f"--git-dir={self.directory}")
+        if self.work_tree is not None:
+            place.append(f"--work-tree={self.work_tree}")
+        return ("git", *place, *options, *arguments)
+
+    @property
+    def cwd(self) -> Path | None:
+        return self.work_tree or self.directory
+
+    async def run(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        access: Access | None = None,
+        seconds: float | None = None,
+        accepted: Collection[int] | None = (0,),
+    ) -> Completed:
+        """Runs `git arguments`. Raises GitError for an exit code that is not `accepted` (None accepts any),
+        GitTimedOut, WorkspaceError."""
+        access = access or Access()
+        try:
+            done = await command.run(
+                (*access.prefix, *self.argv(*arguments, options=access.options)),
+                environment={**self.environment, **access.environment},
+                cwd=self.cwd,
+                stdin=access.stdin or stdin,
+                seconds=seconds or self.seconds,
+                output_bytes=OUTPUT_BYTES,
+                kept_fds=self.kept_fds,
+            )
+        except CommandError as error:
+            raise failure_of(arguments, error) from error
+        if accepted is not None and done.exit_code not in accepted:
+            raise GitError(f"git {verb(arguments)} failed: {last_line(done.stderr) or f'exit code {done.exit_code}'}.")
+        return done
+
+    async def out(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """Its output, when it succeeds."""
+        return (await self.run(*arguments, stdin=stdin)).stdout
+
+
+def verb(arguments: Sequence[str]) -> str:
+    """The Git command in `arguments`, past options such as `-c name=value`."""
+    words = iter(arguments)
+    for word in words:
+        if word == "-c":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def failure_of(arguments: Sequence[str], error: CommandError) -> GitError | WorkspaceError:
+    """What to raise for a Git command that could not run to its end."""
+    name = f"git {verb(arguments)}"
+    if isinstance(error, CommandTimedOut):
+        return GitTimedOut(f"{name} did not end in time.", hint="TREADLE_GIT_SECONDS sets how long it may take.")
+    if isinstance(error, OutputTooLarge):
+        return WorkspaceError(f"{name} gave more than {OUTPUT_BYTES >> 20} MiB.")
+    if isinstance(error, CommandNotFound):
+        return WorkspaceError(error.message, hint="Install Git 2.37 or newer on the machine of the worker.")
+    return WorkspaceError(f"{name} could not be run: {error.message}")
+
+
+def last_line(stderr: str) -> str:
+    """The last line that says something, without Git's `fatal:` and its full stop."""
+    for line in reversed(stderr.splitlines()):
+        if text := line.strip():
+            for prefix in ("fatal: ", "error: "):
+                text = text.removeprefix(prefix)
+            return text.rstrip(".")
+    return ""

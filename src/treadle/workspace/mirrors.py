@@ -1,0 +1,116 @@
+"""Mirrors: a bare copy of each repository for each organization, so that a run fetches only what is new.
+
+A mirror is made whole or not at all, fetched under a lock, and never loses an object: runs borrow from it. Each fetch
+uses the run's own credentials, so that access is checked every time.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+
+from treadle.domain.errors import GitTimedOut
+from treadle.domain.git_url import normalize
+from treadle.workspace.git import Git
+from treadle.workspace.locks import LockTable
+from treadle.workspace.refs import HEADS, SHA1_BYTES, SHA256_BYTES, TAGS, read_refs
+from treadle.workspace.remote import Remote
+from treadle.workspace.removal import remove_tree
+
+#: More loose references than this are packed after a fetch.
+MAX_LOOSE_REFS = 1_000
+
+_REFSPECS = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
+_SHA256 = re.compile(r"objectformat\s*=\s*sha256", re.IGNORECASE)
+_CONFIGURATION = "[gc]\n\tauto = 0\n\tpruneExpire = never\n[maintenance]\n\tauto = false\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A mirror just after a fetch. `refs`: branches and tags by full name, as the remote has them."""
+
+    refs: Mapping[str, str]
+    objects: Path
+    is_warm: bool
+    hash_bytes: int
+
+    def branch(self, name: str) -> str | None:
+        return self.refs.get(HEADS + name)
+
+
+class Mirrors:
+    """Below `root`: `<organization>/<hash of the address>.git`."""
+
+    def __init__(self, root: Path, git: Git) -> None:
+        self._root = root
+        self._git = git
+        self._locks = LockTable()
+
+    async def fetch(self, remote: Remote) -> Snapshot:
+        """Raises GitError: the remote's refusals, and GitTimedOut when others kept the mirror for too long."""
+        name = hashlib.sha256(normalize(remote.url).encode()).hexdigest()
+        folder = self._root / str(remote.organization)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with AsyncExitStack() as stack:
+            try:
+                holding = self._locks.holding(folder / f"{name}.lock", self._git.seconds)
+                lock = await stack.enter_async_context(holding)
+            except TimeoutError:
+                raise GitTimedOut(
+                    f"Other runs kept the mirror of {remote.url} for longer than {self._git.seconds:g} s.",
+                    hint="TREADLE_GIT_SECONDS sets how long a run waits for it.",
+                ) from None
+            mirror = folder / f"{name}.git"
+            is_warm = (mirror / "HEAD").exists()
+            git = replace(self._git, kept_fds=(lock.fd,))
+            if is_warm:
+                await _update(mirror, git, remote)
+            else:
+                await _clone(mirror, git, remote)
+            return await _snapshot(mirror, git, is_warm=is_warm)
+
+
+async def _update(mirror: Path, git: Git, remote: Remote) -> None:
+    await anyio.to_thread.run_sync(_remove_stale_locks, mirror)
+    options = ("--quiet", "--prune", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+    await remote.run(replace(git, directory=mirror), "fetch", *options, "--", remote.url, *_REFSPECS)
+
+
+async def _clone(mirror: Path, git: Git, remote: Remote) -> None:
+    """A clone, not a fetch: Git then need not walk what it has just checked while receiving it."""
+    unfinished = mirror.with_suffix(".part")
+    await remove_tree(unfinished)  # of a process that was killed
+    # `--dissociate`: a local repository may borrow objects from where no sandbox looks.
+    options = ("--quiet", "--bare", "--template=", "--dissociate")
+    try:
+        await remote.run(git, "clone", *options, "--", remote.url, str(unfinished))
+        with (unfinished / "config").open("a") as config:
+            config.write(_CONFIGURATION)
+        unfinished.rename(mirror)
+    finally:
+        await remove_tree(unfinished)
+
+
+async def _snapshot(mirror: Path, git: Git, *, is_warm: bool) -> Snapshot:
+    refs, loose = await anyio.to_thread.run_sync(read_refs, mirror)
+    if loose > MAX_LOOSE_REFS:
+        await replace(git, directory=mirror).run("pack-refs", "--all")
+    is_sha256 = _SHA256.search((mirror / "config").read_text()) is not None
+    return Snapshot(refs, mirror / "objects", is_warm, SHA256_BYTES if is_sha256 else SHA1_BYTES)
+
+
+def _remove_stale_locks(mirror: Path) -> None:
+    """Whoever left one is gone: it held the mirror's lock, and so did its children."""
+    for name in ("packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock"):
+        (mirror / name).unlink(missing_ok=True)
+    for lock in (mirror / "refs").rglob("*.lock"):
+        lock.unlink(missing_ok=True)
+    for left in (mirror / "objects").glob("tmp_objdir-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in (mirror / "objects" / "pack").glob("tmp_*"):
+        left.unlink(missing_ok=True)

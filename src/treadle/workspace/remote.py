@@ -1,0 +1,51 @@
+"""A run's remote: Git commands that reach it with the run's credentials as they are at that moment."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from treadle.command import Completed
+from treadle.domain.credentials import GitCredentials
+from treadle.domain.git_url import GitLocation
+from treadle.ports import OpenGitCredentials
+from treadle.workspace.access import AccessRules
+from treadle.workspace.failures import remote_failure
+from treadle.workspace.git import Git
+from treadle.workspace.refs import HEADS
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where a run fetches from and pushes to."""
+
+    location: GitLocation
+    organization: UUID
+    open_credentials: OpenGitCredentials
+    rules: AccessRules
+
+    @property
+    def url(self) -> str:
+        return self.location.url
+
+    async def run(self, git: Git, *arguments: str, seconds: float | None = None) -> Completed:
+        """Raises GitError for whatever the remote refuses."""
+        done, credentials = await self.attempt(git, *arguments, seconds=seconds)
+        if done.exit_code != 0:
+            raise remote_failure(done.stderr, self.location, credentials)
+        return done
+
+    async def attempt(
+        self, git: Git, *arguments: str, seconds: float | None = None
+    ) -> tuple[Completed, GitCredentials]:
+        """As `run`, but a refusal is the caller's to judge."""
+        credentials = await self.open_credentials()
+        async with self.rules.open(self.location, self.organization, credentials) as access:
+            return await git.run(*arguments, access=access, seconds=seconds, accepted=None), credentials
+
+    async def branch(self, git: Git, name: str, *, seconds: float | None = None) -> str | None:
+        """The commit of a branch there; None when there is no such branch."""
+        done = await self.run(git, "ls-remote", "--quiet", "--", self.url, HEADS + name, seconds=seconds)
+        for line in done.stdout.decode(errors="replace").splitlines():
+            sha, _, ref = line.partition("\t")
+            if ref == HEADS + name:
+                return sha
+        return None

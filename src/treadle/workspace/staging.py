@@ -1,0 +1,61 @@
+"""What is staged: the answers of `git diff-index --raw --numstat -z` and `git status -z`, read. Pure."""
+
+import re
+from dataclasses import dataclass
+
+GITLINK = "160000"
+
+_META = re.compile(rb":([0-7]{6}) ([0-7]{6}) ([0-9a-f]+) [0-9a-f]+ ([A-Z])[0-9]*")
+_TWO_PATHS = frozenset({b"R", b"C"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    old_mode: str
+    new_mode: str
+    old_id: str
+    old_path: bytes
+    path: bytes
+
+    @property
+    def is_new_repository(self) -> bool:
+        """A repository inside the tree where there was none: files, or nothing."""
+        return self.new_mode == GITLINK and self.old_mode != GITLINK
+
+    @property
+    def is_moved_submodule(self) -> bool:
+        """A submodule that points to another commit now."""
+        return self.new_mode == GITLINK and self.old_mode == GITLINK and self.old_path == self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    changes: tuple[Change, ...]
+    additions: int = 0
+    deletions: int = 0
+
+
+def read_staged(output: bytes) -> Staged:
+    """From `--raw -z`, with or without `--numstat`; ValueError for anything else."""
+    fields = iter(output.split(b"\0")[:-1])
+    changes: list[Change] = []
+    additions = deletions = 0
+    for field in fields:
+        if match := _META.fullmatch(field):
+            old_path = next(fields)
+            path = next(fields) if match[4] in _TWO_PATHS else old_path
+            changes.append(Change(match[1].decode(), match[2].decode(), match[3].decode(), old_path, path))
+        else:
+            added, deleted, path = field.split(b"\t", 2)
+            if not path:  # a rename: its two paths follow
+                next(fields)
+                next(fields)
+            if added != b"-":  # binary
+                additions += int(added)
+                deletions += int(deleted)
+    return Staged(tuple(changes), additions, deletions)
+
+
+def read_status(output: bytes) -> tuple[str, ...]:
+    """The paths in `git status --porcelain=v1 -z --no-renames`."""
+    return tuple(entry[3:].decode(errors="replace") for entry in output.split(b"\0") if entry)
