@@ -13,7 +13,7 @@ from tests.support.service import Service
 from benchmarks.measure import Row, p95, scratch
 from treadle.domain.identity import Principal, Role
 from treadle.domain.run import RunDraft, StepDraft
-from treadle.store import SqlStore
+from treadle.store.sql import SqlStore
 
 RUNS = 100_000
 PAGE = 50

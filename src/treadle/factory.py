@@ -30,7 +30,7 @@ from treadle.services.secrets import EngineDefaults
 from treadle.services.signing_keys import SigningKeys
 from treadle.services.tokens import Tokens
 from treadle.settings import Settings
-from treadle.store import SqlStore
+from treadle.store.sql import SqlStore
 from treadle.vault import AesGcmVault, load_keys
 from treadle.workspace import GitWorkspaces
 
@@ -122,7 +122,6 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
             allow_local=settings.allow_local_repositories,
             allow_private_hosts=settings.allow_private_hosts,
             command_seconds=settings.git_seconds,
-            submodules=settings.submodules,
         ),
         sandbox=box or await sandbox.choose(settings),
         engines=engines.build(settings),

@@ -56,6 +56,7 @@ class Draft:
     data: JsonObject = field(default_factory=dict)
     step: int | None = None  # the step's position, from 1
     phase: Phase | None = None
+    date: datetime | None = None  # when it happened; None: when it is written
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Artifacts:
         self._progress = progress
         self._clock = clock
         self._run = run
+        self.is_diff_current = False
 
     async def keep(self, name: str, content_type: str, data: bytes | Path) -> int:
         """Stores `data` under `name`, replacing an earlier one; its size in bytes."""
@@ -51,6 +52,7 @@ class Artifacts:
             step,
         )
         await self._progress.record(ready, has_diff=True)
+        self.is_diff_current = True
 
     async def keep_partial_work(self, workspace: Workspace, step: int | None) -> None:
         """The uncommitted work, as a patch that `git apply` takes."""

@@ -164,7 +164,7 @@ class Execution:
             self._position = step.position
             await steps.run(step, resumption)
             resumption = Resumption()
-        if not run.has_diff and (run.generate_diff or len(missing) < len(run.steps)):
+        if not artifacts.is_diff_current and (run.generate_diff or run.lease > 1):
             await artifacts.keep_diff(workspace, None)
 
     async def _prepare(self, progress: Progress, secrets: RunSecrets) -> Workspace:

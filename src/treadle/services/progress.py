@@ -49,7 +49,8 @@ class Progress:
     async def note(self, *drafts: Draft) -> None:
         """Events that may wait for the next batch; waits itself when too many do."""
         self._raise_if_lost()
-        self._waiting += drafts
+        now = self._clock.now()
+        self._waiting += [replace(draft, date=draft.date or now) for draft in drafts]
         self._arrived.set()
         if len(self._waiting) >= BATCH_EVENTS:
             await self.record()

@@ -24,7 +24,7 @@ _AFTER = Prepared(
 
 def write(session: Session, run_id: int, last: int, drafts: Sequence[Draft], now: datetime) -> None:
     """`last`: the number of the last of them."""
-    date = micros(now)
+    written = micros(now)
     first = last - len(drafts) + 1
     session.many(
         _INSERT,
@@ -34,7 +34,7 @@ def write(session: Session, run_id: int, last: int, drafts: Sequence[Draft], now
                 "number": number,
                 "type": draft.type.value,
                 "data": event_json(draft.data),
-                "date": date,
+                "date": written if draft.date is None else micros(draft.date),
                 "step": draft.step,
                 "phase": None if draft.phase is None else draft.phase.value,
             }
