@@ -196,11 +196,12 @@ def test_an_unsuccessful_step_fails_the_run_and_keeps_its_work(service: Service,
     assert kept == ["partial-work-step-2.patch"]
 
 
+@pytest.mark.bubblewrap
 def test_files_are_there_for_the_engine_to_read(service: Service, git: GitServer) -> None:
     ids = [
         service.request("POST", "/files", files={"file": ("spec.txt", content, "text/plain")}).json()["id"]
         for content in (b"first\n", b"second\n")
     ]
-    script = 'dummy: [{"run": "cat \\"$TREADLE_FILES\\"/* > both.txt; ls \\"$TREADLE_FILES\\" >> both.txt"}]'
+    script = 'dummy: [{"run": "cat /files/* > both.txt; ls /files >> both.txt; touch /files/x || true"}]'
     service.wait(service.start(**request(git, fileIds=ids, steps=[step(script)])), "Success")
     assert git.show("acme/demo", "feature/work", "both.txt") == b"second\nfirst\nspec-2.txt\nspec.txt\n"
