@@ -13,9 +13,10 @@ import signal
 import subprocess
 import termios
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import anyio
 
@@ -78,6 +79,7 @@ class Running:
         stdout: int,
         stderr: int,
         stdin: int | None,
+        pidfd: int,
         data: bytes,
         grace_seconds: float,
     ) -> None:
@@ -100,9 +102,9 @@ class Running:
         self._stderr_tail = bytearray()
         self._stdin_rest = memoryview(data)
         self._stdout, self._stderr = stdout, stderr
-        self._pidfd = os.pidfd_open(process.pid)
-        self._open = {stdout, stderr, self._pidfd} | ({stdin} if stdin is not None else set())
-        self._loop.add_reader(self._pidfd, self._on_exit)
+        self._pidfd = pidfd
+        self._open = {stdout, stderr, pidfd} | ({stdin} if stdin is not None else set())
+        self._loop.add_reader(pidfd, self._on_exit)
         self._loop.add_reader(stderr, self._on_stderr)
         if stdin is not None:
             self._loop.add_writer(stdin, self._on_stdin, stdin)
@@ -360,7 +362,8 @@ async def spawn(
 ) -> AsyncIterator[Running]:
     """Starts a command with `environment` and no other, in a session of its own, found by `environment`'s PATH. Leaving
     the context, however, ends its process group and reaps it: within `grace_seconds`, then by SIGKILL. `kept_fds` stay
-    open in the command and its children: a lock among them outlives this process with them.
+    open in the command and its children: a lock among them outlives this process with them. What asks the kernel to
+    die with its parent, as a sandbox does, dies with the thread that calls this.
     Raises CommandNotFound, CommandError."""
     running = _start(argv, environment, cwd, stdin, grace_seconds, kept_fds)
     try:
@@ -396,6 +399,13 @@ async def run(
         return Completed(exit_code, bytes(stdout), running.stderr)
 
 
+def script_of(module: ModuleType) -> Path:
+    """What to run for a module that is a program of its own: its bytecode where Python has kept that, since compiling
+    it anew costs a few milliseconds a start; else its source."""
+    kept = module.__spec__.cached if module.__spec__ is not None else None
+    return Path(kept) if kept is not None and os.access(kept, os.R_OK) else Path(str(module.__file__))
+
+
 def _name(argv: Sequence[str]) -> str:
     return os.path.basename(argv[0]) if argv else ""  # noqa: PTH119 - a string, not a path
 
@@ -408,38 +418,48 @@ def _start(
     grace_seconds: float,
     kept_fds: Sequence[int],
 ) -> Running:
-    pipes = [os.pipe(), os.pipe(), *([os.pipe()] if stdin else [])]  # stdout, stderr, stdin
-    ours = [pipes[0][0], pipes[1][0], *(pipe[1] for pipe in pipes[2:])]
-    theirs = [pipes[0][1], pipes[1][1], *(pipe[0] for pipe in pipes[2:])]
-    try:
-        for fd in ours:
-            os.set_blocking(fd, False)
-        process = subprocess.Popen(
-            tuple(argv),
-            stdin=theirs[2] if stdin else subprocess.DEVNULL,
-            stdout=theirs[0],
-            stderr=theirs[1],
-            env=dict(environment),
-            cwd=cwd,
-            start_new_session=True,
-            pass_fds=kept_fds,
-        )
-    except (OSError, ValueError, IndexError) as error:
-        for fd in ours:
-            os.close(fd)
-        raise _refusal(argv, error) from error
-    finally:
-        for fd in theirs:
-            os.close(fd)
+    with ExitStack() as theirs, ExitStack() as ours:
+        try:
+            stdout, their_stdout = _pipe(ours, theirs)
+            stderr, their_stderr = _pipe(ours, theirs)
+            their_stdin, our_stdin = _pipe(theirs, ours) if stdin else (subprocess.DEVNULL, None)
+            process = subprocess.Popen(
+                tuple(argv),
+                stdin=their_stdin,
+                stdout=their_stdout,
+                stderr=their_stderr,
+                env=dict(environment),
+                cwd=cwd,
+                start_new_session=True,
+                pass_fds=kept_fds,
+            )
+            ours.callback(process.wait)
+            ours.callback(process.kill)
+            pidfd = os.pidfd_open(process.pid)
+        except (OSError, ValueError, IndexError) as error:
+            raise _refusal(argv, error) from error
+        for fd in (stdout, stderr, our_stdin):
+            if fd is not None:
+                os.set_blocking(fd, False)
+        ours.pop_all()  # the command's own now
     return Running(
         process,
         _name(argv),
-        stdout=ours[0],
-        stderr=ours[1],
-        stdin=ours[2] if stdin else None,
+        stdout=stdout,
+        stderr=stderr,
+        stdin=our_stdin,
+        pidfd=pidfd,
         data=stdin,
         grace_seconds=grace_seconds,
     )
+
+
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed by whom they belong to; the end to read from comes first."""
+    reader, writer = os.pipe()
+    reading.callback(os.close, reader)
+    writing.callback(os.close, writer)
+    return reader, writer
 
 
 def _refusal(argv: Sequence[str], error: Exception) -> CommandError:

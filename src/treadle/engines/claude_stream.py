@@ -225,7 +225,7 @@ def _blocks(message: JsonObject) -> list[JsonObject]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else as_objects(content)
 
 
-def _flat(content: JsonValue | None) -> str:
+def _flat(content: JsonValue) -> str:
     """A tool's output as text; what is no text, such as an image, is named."""
     if isinstance(content, str):
         return content

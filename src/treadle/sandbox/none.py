@@ -5,12 +5,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from treadle import command
 from treadle.domain.errors import ConfigurationError
 from treadle.ports import Box, Layout
-
-_SUPERVISE = Path(__file__).with_name("supervise.py")
+from treadle.sandbox import supervise
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +45,5 @@ class NoSandbox:
         }
         flags = (word for option in options.items() for word in option)
         program = shutil.which(argv[0], path=environment.get("PATH", os.defpath)) or argv[0]
-        supervise = (sys.executable, "-I", "-S", str(_SUPERVISE), *flags)
-        return (*supervise, "--", program, *argv[1:]), {**as_root, **environment}
+        supervisor = (sys.executable, "-I", "-S", str(command.script_of(supervise)), *flags)
+        return (*supervisor, "--", program, *argv[1:]), {**as_root, **environment}
