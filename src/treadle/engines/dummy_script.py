@@ -13,6 +13,8 @@ r"""Scripts of the Dummy engine: `dummy: [{"write": ["src/a.py", "print(1)\n"]},
 | `ignore_sigterm true`, `spawn seconds` | what makes an engine hard to kill: a child in a session of its own |
 | `line bytes` | one line of output that long |
 
+A line of text may come first, for the commit to be called after: `dummy: Add a.py`, and the list on the lines below.
+
 Actions belong to the implementation, in an analysis-only step to the analysis, unless `"phase"` names another; with
 `"times": n` only the first n calls in that phase perform them.
 """
@@ -48,8 +50,10 @@ def parse(step_text: str) -> tuple[Action, ...] | None:
     text = step_text.strip()
     if not text.startswith(PREFIX):
         return None
+    title, line_end, rest = text.removeprefix(PREFIX).partition("\n")
+    has_title = line_end and title.strip() and not title.lstrip().startswith(("[", "{"))
     try:
-        script = json.loads(text.removeprefix(PREFIX), parse_constant=_no_constant)
+        script = json.loads(rest if has_title else text.removeprefix(PREFIX), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the text after `{PREFIX}` is not JSON ({error})") from error
     if not isinstance(script, list):
