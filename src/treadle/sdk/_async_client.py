@@ -15,13 +15,13 @@ from treadle.sdk import _client
 from treadle.sdk import _event_flows as event_flows
 from treadle.sdk import _flows as flows
 from treadle.sdk._async_driver import AsyncDriver
-from treadle.sdk._calls import Token
+from treadle.sdk._calls import Statuses, Token
 from treadle.sdk._client import DEFAULT_POLL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, spread
 from treadle.sdk._connection import Connection
 from treadle.sdk._diff import CodeDiff
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
-from treadle.sdk._models import Engine, Event, Process, ProcessStatus, StoredFile
+from treadle.sdk._models import Engine, Event, Process, StoredFile
 
 C = TypeVar("C")
 
@@ -139,12 +139,10 @@ class AsyncProcesses:
     async def get(self, process_id: UUID | str) -> Process:
         return await self._driver.call(calls.get(process_id))
 
-    async def list(
-        self, *, status: ProcessStatus | str | None = None, skip: int = 0, limit: int | None = None
-    ) -> Sequence[Process]:
+    async def list(self, *, status: Statuses = None, skip: int = 0, limit: int | None = None) -> Sequence[Process]:
         return await self._driver.call(calls.processes(status, skip, limit))
 
-    def iterate(self, *, status: ProcessStatus | str | None = None) -> AsyncGenerator[Process, None]:
+    def iterate(self, *, status: Statuses = None) -> AsyncGenerator[Process, None]:
         return self._driver.iterate(flows.iterate(status, self._driver.retry))
 
     async def alive(self) -> Sequence[Process]:

@@ -1,9 +1,9 @@
 """The API's operations as values: what to send, and how to read the answer. Pure; both clients send them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
@@ -15,6 +15,9 @@ from treadle.sdk._models import Event, Process, ProcessStatus, StoredFile
 from treadle.sdk._wire import Fields, JsonValue, WireError
 
 T = TypeVar("T")
+
+#: One status, several, or None for any.
+Statuses: TypeAlias = ProcessStatus | str | Collection[ProcessStatus | str] | None
 
 PROCESSES = "/code-generation/processes"
 FILES = "/files"
@@ -53,8 +56,8 @@ class Call(Generic[T]):
 class Token:
     """A JWT for `Client(token=…)`, and when it ends."""
 
-    text: str = field(repr=False)
-    expires: datetime | None
+    access_token: str = field(repr=False)
+    date_expires: datetime | None
 
 
 def start(
@@ -93,8 +96,9 @@ def get(process_id: UUID | str) -> Call[Process]:
     return Call(Request("GET", _by_id(PROCESSES, process_id)), _process)
 
 
-def processes(status: ProcessStatus | str | None, skip: int, limit: int | None) -> Call[list[Process]]:
-    params = [("status", str(status))] if status is not None else []
+def processes(status: Statuses, skip: int, limit: int | None) -> Call[list[Process]]:
+    statuses = [status] if isinstance(status, str) else list(status or ())
+    params = [("status", str(one)) for one in statuses]
     return Call(Request("GET", PROCESSES, params=(*params, *_page(skip, limit))), _processes)
 
 
@@ -206,7 +210,7 @@ def _diff(response: httpx2.Response) -> CodeDiff:
 
 def _token(response: httpx2.Response) -> Token:
     fields = Fields(response.json(), "token")
-    return Token(fields.text("token"), fields.date("expires"))
+    return Token(fields.text("accessToken"), fields.date("dateExpires"))
 
 
 def _content(response: httpx2.Response) -> bytes:

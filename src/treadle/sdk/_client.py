@@ -13,13 +13,13 @@ import httpx2
 from treadle.sdk import _calls as calls
 from treadle.sdk import _event_flows as event_flows
 from treadle.sdk import _flows as flows
-from treadle.sdk._calls import Token
+from treadle.sdk._calls import Statuses, Token
 from treadle.sdk._connection import Connection
 from treadle.sdk._diff import CodeDiff
 from treadle.sdk._driver import Driver
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
-from treadle.sdk._models import Engine, Event, Process, ProcessStatus, StoredFile
+from treadle.sdk._models import Engine, Event, Process, StoredFile
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RETRIES = 3
@@ -164,14 +164,12 @@ class Processes:
         """The process as it is now, whole. Raises NotFoundError for one that is unknown, or not yours."""
         return self._driver.call(calls.get(process_id))
 
-    def list(
-        self, *, status: ProcessStatus | str | None = None, skip: int = 0, limit: int | None = None
-    ) -> Sequence[Process]:
-        """Your processes, newest first, without diffs and outputs: all with that `status`, or at most `limit` after the
-        first `skip`; no more than 1,000 at a time."""
+    def list(self, *, status: Statuses = None, skip: int = 0, limit: int | None = None) -> Sequence[Process]:
+        """Your processes, newest first, without diffs and outputs: those with that `status` (or one of several), at
+        most `limit` after the first `skip`; no more than 1,000 at a time."""
         return self._driver.call(calls.processes(status, skip, limit))
 
-    def iterate(self, *, status: ProcessStatus | str | None = None) -> Iterator[Process]:
+    def iterate(self, *, status: Statuses = None) -> Iterator[Process]:
         """The same, however many there are: fetched a page at a time, as you go."""
         return self._driver.iterate(flows.iterate(status, self._driver.retry))
 

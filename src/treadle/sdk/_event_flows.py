@@ -117,6 +117,8 @@ def _open(stream: "_Stream", process_id: UUID | str, seconds: float, retry: Retr
     response = cast("httpx2.Response", (yield Open(calls.event_stream(process_id, stream.last), seconds)))
     if not response.is_success:
         raise retry.error(response)
+    if response.status_code == httpx2.codes.NO_CONTENT:
+        return  # there is nothing to come, and nothing to read
     kind = response.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != calls.EVENT_STREAM:
         raise UnexpectedAnswerError(

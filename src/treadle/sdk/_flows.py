@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx2
 
 from treadle.sdk import _calls as calls
-from treadle.sdk._calls import Call, Request
+from treadle.sdk._calls import Call, Request, Statuses
 from treadle.sdk._connection import Connection
 from treadle.sdk._errors import (
     ConflictError,
@@ -163,7 +163,7 @@ def kill(process_id: UUID | str, retry: Retry) -> Flow[None]:
             raise
 
 
-def iterate(status: ProcessStatus | str | None, retry: Retry) -> Feed[Process]:
+def iterate(status: Statuses, retry: Retry) -> Feed[Process]:
     """Every process, a page at a time. Those started meanwhile push others to the next page: none comes twice."""
     seen: set[UUID] = set()
     skip = 0

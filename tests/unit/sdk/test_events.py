@@ -118,6 +118,8 @@ async def test_a_server_that_restarts_is_followed_to_its_next_life(sdk: AnyClien
 async def test_nothing_after_the_last_event_is_the_end(sdk: AnyClient, api: ScriptedApi) -> None:
     api.answers += [stream(), ok(process_json("Success"))]
     assert await sdk.collect(events(sdk, after=99)) == []
+    api.answers += [httpx2.Response(204), ok(process_json("Success"))]
+    assert await sdk.collect(events(sdk, after=99)) == []
 
 
 @pytest.mark.parametrize("part", ["data: {\n\n", "data: []\n\n", 'data: {"number": "one", "type": "x"}\n\n'])

@@ -166,12 +166,14 @@ async def test_an_id_cannot_leave_its_path(sdk: AnyClient, api: ScriptedApi) -> 
 
 
 async def test_list_filters_and_pages(sdk: AnyClient, api: ScriptedApi) -> None:
-    api.answers += [ok([process_json(), process_json("New")]), ok([])]
+    api.answers += [ok([process_json(), process_json("New")]), ok([]), ok([])]
     found = await sdk.result(sdk.client.processes.list(status=ProcessStatus.FAILED, skip=5, limit=10))
     assert [process.status for process in found] == ["Running", "New"]
     assert dict(api.requests[0].url.params) == {"status": "Failed", "skip": "5", "limit": "10"}
     assert await sdk.result(sdk.client.processes.list()) == []
     assert api.requests[1].url.query == b""
+    await sdk.result(sdk.client.processes.list(status=["New", ProcessStatus.RUNNING]))
+    assert api.requests[2].url.query == b"status=New&status=Running"
 
 
 async def test_iterate_goes_through_the_pages_and_repeats_none(sdk: AnyClient, api: ScriptedApi) -> None:
@@ -275,9 +277,9 @@ async def test_files_are_listed_read_and_deleted(sdk: AnyClient, api: ScriptedAp
 
 
 async def test_a_token(sdk: AnyClient, api: ScriptedApi) -> None:
-    api.answers.append(ok({"token": "eyJ.a.b", "expires": "2026-01-03T00:00:00Z"}))
+    api.answers.append(ok({"accessToken": "eyJ.a.b", "tokenType": "Bearer", "dateExpires": "2026-01-03T00:00:00Z"}))
     token = await sdk.result(sdk.client.auth.token())
-    assert (token.text, token.expires) == ("eyJ.a.b", datetime(2026, 1, 3, tzinfo=UTC))
+    assert (token.access_token, token.date_expires) == ("eyJ.a.b", datetime(2026, 1, 3, tzinfo=UTC))
     assert api.paths == ["POST /auth/token"]
     assert "eyJ" not in repr(token)
 
