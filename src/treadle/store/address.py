@@ -18,10 +18,6 @@ class SqliteAddress:
     path: Path
     timeout: float = 10
 
-    @property
-    def url(self) -> URL:
-        return URL.create("sqlite+pysqlite", database=str(self.path), query={"timeout": str(self.timeout)})
-
     def __str__(self) -> str:
         return str(self.path)
 

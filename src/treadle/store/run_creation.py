@@ -1,7 +1,6 @@
 """Creates runs: run, steps, first event, secrets and idempotency key, in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -92,24 +91,33 @@ class RunCreation:
         now: datetime,
         idempotency: Idempotency | None = None,
     ) -> tuple[Run, bool]:
-        run = _run(draft, principal, uuid, step_ids, now)
+        steps = tuple(
+            Step(step_id, position, plain(step.text), step.is_commitable, step.is_structured)
+            for position, (step_id, step) in enumerate(zip(step_ids, draft.steps, strict=True), 1)
+        )
 
-        def work(session: Session) -> tuple[Run, bool]:
-            earlier = _earlier(session, run, idempotency, now) if idempotency is not None else None
-            if earlier is not None:
-                return load(session, uuid=earlier), False
-            return replace(run, id=_insert(session, run, secrets, now)), True
+        def work(session: Session) -> Run | int:
+            """The run that was there, or the id of the new one."""
+            if idempotency is not None:
+                earlier = _earlier(session, principal, uuid, idempotency, now)
+                if earlier is not None:
+                    return load(session, uuid=earlier)
+            return _insert(session, draft, principal, uuid, steps, secrets, now)
 
         try:
-            return await self._executor.write(work)
+            made = await self._executor.write(work)
         except Dangling as error:
             raise NotFound("A file, the repository or the owner of this run does not exist any more.") from error
+        # Not read back: what was written is known.
+        return (made, False) if isinstance(made, Run) else (_run(made, draft, principal, uuid, steps, now), True)
 
 
-def _run(draft: RunDraft, principal: Principal, uuid: UUID, step_ids: Sequence[UUID], now: datetime) -> Run:
-    """The run as it will be read, but for its id."""
+def _run(
+    run_id: int, draft: RunDraft, principal: Principal, uuid: UUID, run_steps: tuple[Step, ...], now: datetime
+) -> Run:
+    """The run as it would be read."""
     return Run(
-        id=0,
+        id=run_id,
         uuid=uuid,
         organization_id=principal.organization_id,
         organization_uuid=principal.organization_uuid,
@@ -136,30 +144,35 @@ def _run(draft: RunDraft, principal: Principal, uuid: UUID, step_ids: Sequence[U
         date_completed=None,
         date_runner_ping=None,
         date_kill_requested=None,
-        steps=tuple(
-            Step(step_id, position, plain(step.text), step.is_commitable, step.is_structured)
-            for position, (step_id, step) in enumerate(zip(step_ids, draft.steps, strict=True), 1)
-        ),
+        steps=run_steps,
     )
 
 
-def _insert(session: Session, run: Run, sealed: Mapping[str, str], now: datetime) -> int:
+def _insert(
+    session: Session,
+    draft: RunDraft,
+    principal: Principal,
+    uuid: UUID,
+    run_steps: Sequence[Step],
+    sealed: Mapping[str, str],
+    now: datetime,
+) -> int:
     rows = session.all(
         _INSERT_RUN,
-        uuid=str(run.uuid),
-        organization_id=run.organization_id,
-        organization_uuid=str(run.organization_uuid),
-        user_id=run.user_id,
-        user_uuid=str(run.user_uuid),
-        repository_id=run.repository_id,
-        git_url=run.git_url,
-        branch_source=run.branch_source,
-        branch_work=run.branch_work,
-        code_guidelines=run.code_guidelines,
-        file_ids=json_of([str(one) for one in run.file_ids]) if run.file_ids else "[]",
-        generate_diff=run.generate_diff,
-        engine=run.engine.value,
-        model=run.model,
+        uuid=str(uuid),
+        organization_id=principal.organization_id,
+        organization_uuid=str(principal.organization_uuid),
+        user_id=principal.user_id,
+        user_uuid=str(principal.user_uuid),
+        repository_id=draft.repository_id,
+        git_url=plain(draft.git_url),
+        branch_source=plain(draft.branch_source),
+        branch_work=plain(draft.branch_work),
+        code_guidelines=plain(draft.code_guidelines),
+        file_ids=json_of([str(one) for one in draft.file_ids]) if draft.file_ids else "[]",
+        generate_diff=draft.generate_diff,
+        engine=draft.engine.value,
+        model=plain(draft.model),
         now=micros(now),
     )
     run_id: int = rows[0][0]
@@ -174,32 +187,36 @@ def _insert(session: Session, run: Run, sealed: Mapping[str, str], now: datetime
                 "is_commitable": step.is_commitable,
                 "is_structured": step.is_structured,
             }
-            for step in run.steps
+            for step in run_steps
         ],
     )
-    first = Draft(EventType.RUN_CREATED, {"steps": len(run.steps), "engine": run.engine})
+    first = Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})
     events.write(session, run_id, 1, [first], now)
-    secrets.add(session, run.uuid, run.organization_id, sealed, now)
-    if run.file_ids:
-        session.many(_INSERT_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in dict.fromkeys(run.file_ids)])
+    secrets.add(session, uuid, principal.organization_id, sealed, now)
+    if draft.file_ids:
+        session.many(_INSERT_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in dict.fromkeys(draft.file_ids)])
     return run_id
 
 
-def _earlier(session: Session, run: Run, idempotency: Idempotency, now: datetime) -> UUID | None:
+def _earlier(
+    session: Session, principal: Principal, uuid: UUID, idempotency: Idempotency, now: datetime
+) -> UUID | None:
     """The run that this key made before; None once the key is this one's."""
     taken = session.one(
         _TAKE_KEY,
-        organization_id=run.organization_id,
-        user_id=run.user_id,
+        organization_id=principal.organization_id,
+        user_id=principal.user_id,
         key=plain(idempotency.key),
         digest=idempotency.digest,
-        run_uuid=str(run.uuid),
+        run_uuid=str(uuid),
         date_created=micros(now),
         not_before=micros(idempotency.not_before),
     )
     if taken is not None:
         return None
-    found = session.one(_KEY, organization=run.organization_id, user=run.user_id, called=plain(idempotency.key))
+    found = session.one(
+        _KEY, organization=principal.organization_id, user=principal.user_id, called=plain(idempotency.key)
+    )
     if found is None:
         raise RuntimeError("An idempotency key was taken and is not there.")
     if found[1] != idempotency.digest:

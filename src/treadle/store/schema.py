@@ -1,17 +1,16 @@
 """The schema's version, and bringing a database up to it. Needs nothing but the installed package."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, NullPool, create_engine, event, inspect, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from treadle.domain.errors import ConfigurationError
 from treadle.store.address import PostgresAddress, SqliteAddress, parse
-from treadle.store.sqlite_file import alone, connect
+from treadle.store.sqlite_file import alone, connect, make
 
 #: The newest revision in `migrations/versions`; a test holds it to them. Knowing it here spares a start reading them.
 HEAD = "0001"
@@ -27,18 +26,24 @@ def head() -> str:
 
 def current(database_url: str) -> str | None:
     """The revision that the database has; None for an empty one. ConfigurationError."""
-    with _connection(parse(database_url)) as connection:
+    address = parse(database_url)
+    if isinstance(address, SqliteAddress) and not address.path.exists():
+        return None
+    with _connection(address, begin="BEGIN") as connection:
         return _revision(connection)
 
 
 def upgrade(database_url: str) -> str | None:
     """Brings the database up to `head()`, all of it or nothing; the revision that it had. Safe in many processes at
     once. ConfigurationError, also for a schema that is newer than this version of Treadle."""
+    found = current(database_url)
+    if found == HEAD:
+        return found
     address = parse(database_url)
-    with _alone(address), _connection(address) as connection:
+    with _alone(address), _connection(address, begin="BEGIN IMMEDIATE") as connection:
         if isinstance(address, PostgresAddress):
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        before = _revision(connection)
+        before = _revision(connection)  # again: another process may have been faster
         if before != HEAD:
             _migrate(connection, before)
         return before
@@ -82,6 +87,10 @@ def _migrate(connection: Connection, before: str | None) -> None:
         )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            raise ConfigurationError(f"The upgrade would leave {len(broken)} rows that refer to nothing.")
 
 
 @contextmanager
@@ -91,22 +100,14 @@ def _alone(address: SqliteAddress | PostgresAddress) -> Iterator[None]:
         yield
         return
     with alone(address.path):
-        closing(connect(address.path, busy_seconds=address.timeout)).__exit__()
+        make(address.path, busy_seconds=address.timeout)
         yield
 
 
 @contextmanager
-def _connection(address: SqliteAddress | PostgresAddress) -> Iterator[Connection]:
-    """In one transaction. The driver's errors become ConfigurationErrors."""
-    try:
-        engine = create_engine(address.url, poolclass=NullPool)
-    except ImportError as error:
-        raise ConfigurationError(
-            "PostgreSQL needs a package that is not installed.", hint="pip install 'treadle[postgres]'"
-        ) from error
-    if isinstance(address, SqliteAddress):
-        event.listen(engine, "connect", _begin_nothing)
-        event.listen(engine, "begin", _begin_writing)
+def _connection(address: SqliteAddress | PostgresAddress, *, begin: str) -> Iterator[Connection]:
+    """In one transaction, which SQLite begins with `begin`. The driver's errors become ConfigurationErrors."""
+    engine = _engine(address, begin)
     try:
         with engine.begin() as connection:
             yield connection
@@ -114,9 +115,22 @@ def _connection(address: SqliteAddress | PostgresAddress) -> Iterator[Connection
         raise ConfigurationError(f"The database {address} cannot be used: {error.orig}") from error
 
 
-def _begin_nothing(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # the driver leaves transactions to us, so that DDL is inside of one
+def _engine(address: SqliteAddress | PostgresAddress, begin: str) -> Engine:
+    if isinstance(address, PostgresAddress):
+        try:
+            return create_engine(address.url, poolclass=NullPool)
+        except ImportError as error:
+            raise ConfigurationError(
+                "PostgreSQL needs a package that is not installed.", hint="pip install 'treadle[postgres]'"
+            ) from error
 
+    def creator() -> sqlite3.Connection:
+        connection = connect(address.path, busy_seconds=address.timeout)
+        # A migration that makes a table anew drops the old one; what refers to it stays.
+        connection.execute("PRAGMA foreign_keys=OFF")
+        return connection
 
-def _begin_writing(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    engine = create_engine("sqlite+pysqlite://", creator=creator, poolclass=NullPool)
+    # The driver leaves transactions to us (`connect`), so that DDL is inside of one.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine

@@ -54,4 +54,7 @@ def _executor(database_url: str, *, upgrade: bool) -> Executor:
         schema.require(database_url)
     if isinstance(address, SqliteAddress):
         return SqliteExecutor(address.path, busy_seconds=address.timeout)
-    raise NotImplementedError
+    # Only here: psycopg is an extra, and schema.upgrade has said so if it is missing.
+    from treadle.store.postgres import PostgresExecutor  # noqa: PLC0415
+
+    return PostgresExecutor(address.url)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from treadle.domain.errors import ConfigurationError
 
@@ -26,17 +27,35 @@ _SENTENCES = {
 }
 
 
-def connect(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
-    """A connection in WAL mode that begins no transaction by itself. The file is made, readable by its owner alone.
-    ConfigurationError."""
+def make(path: Path, *, busy_seconds: float) -> None:
+    """An empty database in WAL mode, readable by its owner alone, where there is no file yet. Called `alone`.
+    ConfigurationError.
+
+    Nothing in a process that uses the database may open its file in any other way: closing such a descriptor drops the
+    locks that SQLite holds on the file (POSIX says so), and two processes would write past each other.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigurationError(f"The database {path} cannot be made: {error}.") from error
+    connect(path, busy_seconds=busy_seconds).close()
+
+
+def connect(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to a file that is there. It begins no transaction by itself. ConfigurationError."""
+    try:
         connection = sqlite3.connect(
-            path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=256
+            f"file:{quote(str(path))}?mode=rw",
+            uri=True,
+            timeout=busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(f"The database {path} cannot be opened: {error}.") from error
+    except sqlite3.Error as error:
+        raise trouble(error, path) from error
     try:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
