@@ -4,14 +4,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 from treadle.domain.credentials import EngineCredential
 from treadle.domain.events import Draft, EventType
 from treadle.domain.states import Phase
-from treadle.ports import Engine, EngineCall, Layout, Outcome
+from treadle.ports import Box, Engine, EngineCall, Layout, Outcome, Sandbox
 
 _DEADLINE_SECONDS = 60.0
 
@@ -65,20 +65,32 @@ def make_call(
     )
 
 
-def run_call(engine: Engine, call: EngineCall) -> Finished:
-    """Write the call's files, run it to its end, and read what it said."""
+def make_box(layout: Layout, *, is_read_only: bool = False) -> Box:
+    """The box whose folders `make_layout` made."""
+    return Box(layout.work_tree, layout.home, layout.config, layout.files, is_read_only=is_read_only)
+
+
+def run_call(engine: Engine, call: EngineCall, *, sandbox: Sandbox | None = None, box: Box | None = None) -> Finished:
+    """Write the call's files, run it to its end, and read what it said.
+
+    With a sandbox, the call's layout is the one that the sandbox gives for `box`.
+    """
     invocation = engine.command(call)
+    box = box or make_box(call.layout)
     for name, content in invocation.files.items():
-        path = call.layout.config / name
+        path = box.config / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(0o600)
     # Claude refuses to work unattended as root unless it believes itself in a sandbox; the NoSandbox does the same.
     as_root = {"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}
+    argv, environment = invocation.argv, invocation.environment
+    if sandbox is not None:
+        argv, environment = sandbox.wrap(argv, environment, replace(box, readable=invocation.readable))
     process = subprocess.Popen(
-        invocation.argv,
-        env={**invocation.environment, **as_root},
-        cwd=call.layout.work_tree,
+        argv,
+        env={**as_root, **environment},
+        cwd=box.work_tree,
         stdin=subprocess.PIPE if invocation.stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from treadle.domain.credentials import EngineCredential, OAuthLicense
 from treadle.domain.run import EngineName
 from treadle.engines import structured
-from treadle.engines.claude_reader import ClaudeReader
+from treadle.engines.claude_stream import ClaudeReader
 from treadle.engines.lines import as_count, as_object, as_text, decode
 from treadle.engines.search_path import SEARCH_PATH
 from treadle.ports import EngineCall, Invocation, Layout
@@ -56,6 +56,7 @@ class ClaudeEngine:
             "PATH": self.search_path,
             "HOME": str(call.layout.home),
             "CLAUDE_CONFIG_DIR": str(call.layout.config),
+            "CLAUDE_CODE_TMPDIR": str(call.layout.config / "tmp"),  # the outputs of tools, erased with the rest
             "LANG": "C.UTF-8",
             "USER": "treadle",
             **_ENVIRONMENT,
@@ -69,10 +70,11 @@ class ClaudeEngine:
             argv = ("/bin/sh", "-c", _WITH_KEY, "sh", str(call.layout.config / _KEY), *argv)
         elif call.credential.license is not None:
             files[_CREDENTIALS] = _credentials(call.credential.license)
-        return Invocation(argv=argv, environment=environment, stdin=_prompt(call.prompt), files=files)
+        prompt = _prompt(call.prompt)
+        return Invocation(argv=argv, environment=environment, stdin=prompt, files=files, readable=(self.cli,))
 
     def reader(self, call: EngineCall) -> ClaudeReader:
-        return ClaudeReader(is_structured=call.is_structured, session=call.session)
+        return ClaudeReader(self.name, is_structured=call.is_structured, session=call.session)
 
     def session_files(self, layout: Layout, session: str) -> Sequence[str]:
         """The transcript, and the long outputs that it refers to."""

@@ -11,7 +11,6 @@
 """
 
 import re
-import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,9 +27,10 @@ from treadle.domain.errors import (
 )
 from treadle.domain.events import JsonObject
 from treadle.domain.run import EngineName
-from treadle.engines.lines import as_amount, as_count, as_text, clean
+from treadle.engines.lines import as_amount, as_count, as_text, clean, signal_of
 
-_LIMIT: Final = re.compile(r"\bhit your .{0,60}\blimit\b|\blimit reached\b", re.IGNORECASE)
+#: A key's rate limit may be "reached" too, and passes within a minute.
+_LIMIT: Final = re.compile(r"\bhit your .{0,60}\blimit\b|(?<!rate )\blimit reached\b", re.IGNORECASE)
 _AUTHENTICATION: Final = re.compile(
     r"API Error: 40[13]\b|Invalid API key|Not logged in|OAuth (?:session|token)", re.IGNORECASE
 )
@@ -128,9 +128,8 @@ class ClaudeEvidence:
             return EngineAuthenticationFailed(f"{self._engine} failed: {said}.")
         if exit_code > 0 and _USAGE_ERROR.search(said):
             return EngineRefused(f"The {self._engine} CLI refused the call: {said}.", hint="Another version may do.")
-        number = -exit_code if exit_code < 0 else exit_code - 128
-        if number in signal.valid_signals():
-            return EngineFailed(f"{self._engine} was ended by {signal.Signals(number).name} before it had answered.")
+        if ended_by := signal_of(exit_code):
+            return EngineFailed(f"{self._engine} was ended by {ended_by} before it had answered.")
         last = f": {said.splitlines()[-1].strip()}" if said else ""
         return EngineFailed(f"{self._engine} ended with exit code {exit_code} before it had answered{last}.")
 

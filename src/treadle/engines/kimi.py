@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from treadle.domain.credentials import EngineCredential
 from treadle.domain.errors import EngineRefused
@@ -55,7 +56,8 @@ class KimiEngine:
         }
         if call.session is not None:
             argv = (*argv, f"--session={call.session}")
-        return Invocation(argv=argv, environment=environment, files=files)
+        readable = tuple(_shown(Path(program)) for program in self.cli)
+        return Invocation(argv=argv, environment=environment, files=files, readable=readable)
 
     def reader(self, call: EngineCall) -> KimiReader:
         return KimiReader(
@@ -71,3 +73,10 @@ class KimiEngine:
         config_files: Callable[[str], bytes | None],  # noqa: ARG002
     ) -> EngineCredential | None:
         return None
+
+
+def _shown(program: Path) -> Path:
+    """What a sandbox must show for a program to work: a script of a package needs the packages around it."""
+    if "node_modules" not in program.parts:
+        return program
+    return Path(*program.parts[: program.parts.index("node_modules") + 1])

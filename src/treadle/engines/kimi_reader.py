@@ -4,7 +4,6 @@ The stream has no cost and no usage, so a call's Usage is all zeros but for the 
 """
 
 import re
-import signal
 from collections.abc import Mapping, Sequence
 
 from treadle.domain.errors import (
@@ -27,6 +26,7 @@ from treadle.engines.lines import (
     as_text,
     clean,
     decode,
+    signal_of,
     text_event,
     tool_finished,
     tool_started,
@@ -166,8 +166,7 @@ def _without_words(exit_code: int, stderr: str) -> EngineError:
     if exit_code in {_NOT_FOUND, _NOT_EXECUTABLE}:
         hint = "`treadle doctor` says what is missing."
         return EngineNotInstalled(f"The Kimi CLI could not be started: {stderr or f'exit code {exit_code}'}", hint=hint)
-    number = -exit_code if exit_code < 0 else exit_code - 128
-    if number in signal.valid_signals():
-        return EngineFailed(f"Kimi was ended by {signal.Signals(number).name} before it had answered.")
+    if ended_by := signal_of(exit_code):
+        return EngineFailed(f"Kimi was ended by {ended_by} before it had answered.")
     ending = f"Kimi ended with exit code {exit_code} before it had answered"
     return EngineFailed(f"{ending}: {stderr}" if stderr else f"{ending}.")

@@ -1,6 +1,7 @@
 """What every reader of an engine's lines needs: JSON that cannot hurt, and events of bounded size."""
 
 import json
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -83,6 +84,17 @@ def _clipped(data: dict[str, JsonValue], name: str, text: str) -> JsonObject:
     if cut:
         data["clipped"] = cut
     return data
+
+
+def signal_of(exit_code: int) -> str | None:
+    """The signal that ended a process: -9, and 137 where a shell or a sandbox tells of it, are SIGKILL."""
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    if number not in signal.valid_signals():
+        return None
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name of its own
+        return f"signal {number}"
 
 
 class _Trimmer:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 from tests.support.claude_accounts import ClaudeAccounts
-from tests.support.clis import require_claude
-from tests.support.engine_calls import config_reader, make_call, make_layout, run_call
+from tests.support.clis import require_claude, require_program
+from tests.support.engine_calls import config_reader, make_box, make_call, make_layout, run_call
 from tests.support.model_script import Fail, Thinking, bash, say, structured, usage_limit, write
 from tests.support.model_server import ModelServer
 
@@ -20,6 +20,7 @@ from treadle.domain.errors import EngineAuthenticationFailed, EngineRefused, Str
 from treadle.domain.events import EventType
 from treadle.engines.claude import ClaudeEngine
 from treadle.ports import Layout
+from treadle.sandbox.bubblewrap import BubblewrapSandbox
 
 pytestmark = pytest.mark.claude
 
@@ -73,6 +74,7 @@ def test_it_writes_a_file_runs_it_and_answers(engine: ClaudeEngine, layout: Layo
     assert done.texts(EventType.ENGINE_THOUGHT) == ["Hm."]
     assert (done.outcome.usage.input_tokens, done.outcome.usage.output_tokens) == (300, 60)
     assert done.outcome.usage.cost_usd > 0
+    assert (layout.config / "tmp").is_dir()  # where the outputs of its tools are; not in the machine's own
 
 
 def test_a_resumed_conversation_knows_the_first_call_and_is_not_billed_for_it_again(
@@ -245,3 +247,25 @@ def test_a_missing_cli_says_so(engine: ClaudeEngine, layout: Layout, tmp_path: P
     done = run_call(replace(engine, cli=tmp_path / "none"), make_call(layout))
     assert done.outcome.error is not None
     assert done.outcome.error.code == "engine_not_installed"
+
+
+@pytest.mark.bubblewrap
+@pytest.mark.parametrize("is_read_only", [False, True])
+def test_in_a_sandbox(engine: ClaudeEngine, layout: Layout, *, is_read_only: bool) -> None:
+    require_program("bwrap")
+    sandbox, box = BubblewrapSandbox(), make_box(layout, is_read_only=is_read_only)
+    inside = sandbox.layout(box)
+    spy = bash("id -u; env; touch x.txt; ls -a /config")
+    with ModelServer([say(spy), say("ok")]) as model:
+        call = make_call(inside, endpoint=model.url, is_read_only=is_read_only)
+        done = run_call(engine, call, sandbox=sandbox, box=box)
+        assert model.turns[0].credential == "x-api-key sk-ant-api03-canary"
+        seen = model.turns[1].last
+    assert done.outcome.error is None
+    assert seen.startswith("1000\n")
+    assert "canary" not in seen
+    assert ".key" not in seen.split()
+    assert (layout.work_tree / "x.txt").exists() is not is_read_only
+    session = done.outcome.session
+    assert session is not None
+    assert (layout.config / engine.session_files(inside, session)[0]).is_file()

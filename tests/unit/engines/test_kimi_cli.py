@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.clis import require_kimi
-from tests.support.engine_calls import make_call, make_layout, run_call
+from tests.support.clis import require_kimi, require_program
+from tests.support.engine_calls import make_box, make_call, make_layout, run_call
 from tests.support.model_script import Fail, ToolUse, bash, say
 from tests.support.model_server import ModelServer
 
@@ -13,6 +13,7 @@ from treadle.domain.errors import EngineAuthenticationFailed, EngineFailed, Engi
 from treadle.domain.events import EventType
 from treadle.engines.kimi import KimiEngine
 from treadle.ports import Layout
+from treadle.sandbox.bubblewrap import BubblewrapSandbox
 
 pytestmark = pytest.mark.kimi
 
@@ -91,3 +92,15 @@ def test_a_prompt_longer_than_an_argument(engine: KimiEngine, layout: Layout) ->
         assert path in model.turns[0].transcript
     assert done.outcome.output == "ok"
     assert Path(path).read_text() == prompt
+
+
+@pytest.mark.bubblewrap
+def test_in_a_sandbox(engine: KimiEngine, layout: Layout) -> None:
+    require_program("bwrap")
+    sandbox, box = BubblewrapSandbox(), make_box(layout)
+    with ModelServer([say(bash("id -u; touch x.txt")), say("ok")]) as model:
+        call = make_call(sandbox.layout(box), endpoint=model.openai_url)
+        done = run_call(engine, call, sandbox=sandbox, box=box)
+    assert done.outcome.error is None
+    assert str(done.texts(EventType.TOOL_FINISHED, "output")[0]).startswith("1000\n")
+    assert (layout.work_tree / "x.txt").exists()
