@@ -31,6 +31,9 @@ LINGER_SECONDS = 0.1
 #: Seconds that a process may take to die of SIGKILL; one in uninterruptible sleep on a lost disk takes longer.
 REAP_SECONDS = 5.0
 
+#: Seconds that the rest of its process group may take to do so.
+GONE_SECONDS = 1.0
+
 _READ_BYTES = 256 << 10
 _MAX_PIPE_BYTES = 1 << 20
 
@@ -172,7 +175,15 @@ class Running:
         # After a clean end too: until the zombie is reaped the group's number is ours, and children may be left in it.
         self._signal(signal.SIGKILL)
         await self._wait_for_exit(REAP_SECONDS, is_read=False)
+        self._process.poll()  # reaps
+        await self._until_group_is_gone()
         return self._exited.result() if self._exited.done() else -signal.SIGKILL
+
+    async def _until_group_is_gone(self) -> None:
+        """What was killed takes a moment to die."""
+        deadline = self._loop.time() + GONE_SECONDS
+        while _is_group_alive(self.pid) and self._loop.time() < deadline:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.005)
 
     def _signal(self, number: int) -> None:
         if self._process.returncode is None:
@@ -192,7 +203,6 @@ class Running:
         self._drain_stderr()
         for fd in tuple(self._open):
             self._drop(fd)
-        self._process.poll()  # reaps
         if cancelled is not None:
             raise cancelled
 
@@ -397,6 +407,21 @@ async def run(
             message = f"{_name(argv)} did not end within {seconds:g} s."
             raise CommandTimedOut(message, stderr=running.stderr) from None
         return Completed(exit_code, bytes(stdout), running.stderr)
+
+
+def _is_group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):  # another user's now, a set-uid program's: not ours to end
+        return False
+    # There may be nothing but zombies in it: not every container's init reaps orphans at once, or ever.
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hundreds of names, and in a hurry
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123 - as above
+                state, _, its_group = stat.read().rpartition(b")")[2].split()[:3]
+                if int(its_group) == group and state not in {b"Z", b"X"}:
+                    return True
+    return False
 
 
 def script_of(module: ModuleType) -> Path:
