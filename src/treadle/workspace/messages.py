@@ -49,4 +49,4 @@ def identity(name: str, email: str) -> tuple[str, str]:
 
 def _field(text: str) -> str:
     kept = "".join(character for character in text if character.isprintable() and character not in "<>")
-    return kept.encode(errors="replace").decode().strip(_CRUD)
+    return kept.strip(_CRUD)

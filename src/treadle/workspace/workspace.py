@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from treadle.workspace.staging import Staged, read_staged, read_status
 #: How often staging is begun anew because of a repository inside the tree: each time one level of them is gone.
 MAX_NESTED = 50
 
+_NO_COMMIT = re.compile(r"^error: '(.+?)/?' does not have a commit checked out$", re.MULTILINE | re.DOTALL)
 _DIFF_CHUNK_BYTES = 256 << 10
 
 
@@ -213,7 +215,7 @@ class GitWorkspace:
             done = await self._git.run("add", "--all", accepted=None)
             if done.exit_code != 0:
                 # A repository without a commit cannot be added, as a submodule or otherwise.
-                if not await self._drop_repositories(await self._untracked_repositories()):
+                if not await self._drop_repositories(await self._empty_repositories(done.stderr)):
                     if is_opened:
                         raise GitError(f"The changes cannot be committed: {last_line(done.stderr)}.")
                     await self._open_up()
@@ -230,9 +232,11 @@ class GitWorkspace:
             await self._git.run("update-index", "-z", "--index-info", stdin=kept)
         raise GitError("The work tree holds too many repositories inside one another.")
 
-    async def _untracked_repositories(self) -> list[bytes]:
+    async def _empty_repositories(self, stderr: str) -> list[bytes]:
+        """The untracked ones; Git names one that took a tracked file's place in its complaint only."""
         found = await self._git.out("ls-files", "--others", "--exclude-standard", "-z")
-        return [path for path in found.split(b"\0") if path.endswith(b"/")]
+        named = [os.fsencode(name) for name in _NO_COMMIT.findall(stderr)]
+        return [path for path in found.split(b"\0") if path.endswith(b"/")] + named
 
     async def _drop_repositories(self, paths: Sequence[bytes]) -> bool:
         """Whether any was there."""

@@ -1,0 +1,177 @@
+"""Pushes: to a branch that moved, to a host that refuses, and when the answer is lost."""
+
+from uuid import uuid4
+
+import pytest
+from tests.support.git_server import GitServer, Kind
+from tests.support.repositories import BareRepositories
+from tests.unit.workspace.bench import Bench, git, script
+
+from treadle.domain.credentials import GitCredentials
+from treadle.domain.errors import GitAuthenticationFailed, GitError, PushRejected, RebaseConflict
+from treadle.workspace.workspace import GitWorkspace
+
+pytestmark = pytest.mark.anyio
+
+GOOD = GitCredentials(http="ada:secret-word")
+
+
+async def _committed(workspace: GitWorkspace, name: str = "ours.txt", text: str = "ours\n") -> str:
+    (workspace.box.work_tree / name).write_text(text)
+    commit = await workspace.commit(f"Write {name}\n# a comment line", uuid4())
+    assert commit is not None
+    return commit.sha
+
+
+async def test_a_branch_that_moved_is_rebased_upon(bench: Bench, origin: BareRepositories) -> None:
+    workspace = await bench.prepare(origin.path("demo"))
+    await _committed(workspace)
+    await workspace.push()
+    theirs = origin.commit("demo", {"theirs.txt": "theirs\n"}, branch="work")
+    ours = await _committed(workspace, "more.txt")
+    before = origin.log("demo", "work")
+    pushed = await workspace.push()
+    assert pushed != ours
+    assert pushed == await workspace.head()
+    log = origin.log("demo", "work")
+    assert [commit.sha for commit in log] == [pushed, *[commit.sha for commit in before]]
+    assert log[1].sha == theirs
+    assert "\n\n# a comment line\n\nTreadle-Step: " in log[0].message
+    assert (workspace.box.work_tree / "theirs.txt").read_text() == "theirs\n"
+    assert await workspace.changed_paths() == ()
+    assert git("rev-parse", "HEAD", "origin/work", cwd=workspace.box.work_tree).split() == [pushed, pushed]
+    last = await _committed(workspace, "last.txt")
+    assert await workspace.push() == last
+
+
+async def test_a_new_branch_that_somebody_else_made_meanwhile(bench: Bench, origin: BareRepositories) -> None:
+    workspace = await bench.prepare(origin.path("demo"))
+    origin.git("demo", "branch", "work", "main")
+    origin.commit("demo", {"theirs.txt": "theirs\n"}, branch="work")
+    await _committed(workspace)
+    await workspace.push()
+    assert {"ours.txt", "theirs.txt"} <= set(origin.files("demo", "work"))
+    assert len(origin.log("demo", "work")) == 3
+
+
+async def test_a_step_that_somebody_made_too_keeps_its_commit(bench: Bench, origin: BareRepositories) -> None:
+    workspace = await bench.prepare(origin.path("demo"))
+    origin.git("demo", "branch", "work", "main")
+    origin.commit("demo", {"ours.txt": "ours\n"}, branch="work")
+    await _committed(workspace)
+    pushed = await workspace.push()
+    last = origin.log("demo", "work")[0]
+    assert last.sha == pushed
+    assert "Treadle-Step: " in last.message
+
+
+async def test_a_conflict_names_the_files_and_keeps_the_work(bench: Bench, origin: BareRepositories) -> None:
+    workspace = await bench.prepare(origin.path("demo"))
+    await _committed(workspace)
+    base = await workspace.push()
+    theirs = origin.commit("demo", {"ours.txt": "theirs\n", "other.txt": "x\n"}, branch="work")
+    await _committed(workspace, "ours.txt", "different\n")
+    with pytest.raises(RebaseConflict, match=r"conflicts with it in ours\.txt"):
+        await workspace.push()
+    assert origin.log("demo", "work")[0].sha == theirs
+    assert (workspace.box.work_tree / "ours.txt").read_text() == "different\n"
+    assert await workspace.head() == base
+    assert await workspace.changed_paths() == ("ours.txt",)
+    assert b"+different" in await workspace.patch()
+
+
+async def test_what_a_hook_says_is_passed_on(bench: Bench, origin: BareRepositories) -> None:
+    script(origin.path("demo") / "hooks/pre-receive", "echo 'Signed commits only, please.' >&2; exit 1")
+    workspace = await bench.prepare(origin.path("demo"))
+    await _committed(workspace)
+    with pytest.raises(PushRejected, match=r"'work': pre-receive hook declined.*Signed commits only, please\."):
+        await workspace.push()
+    assert b"+ours" in await workspace.patch()
+    assert "work" not in origin.branches("demo")
+
+
+async def test_never_forces(bench: Bench, origin: BareRepositories) -> None:
+    """A branch that was set back stays set back: the new work goes on top of it."""
+    workspace = await bench.prepare(origin.path("demo"))
+    await _committed(workspace)
+    await workspace.push()
+    origin.git("demo", "branch", "-f", "work", "main")
+    theirs = origin.commit("demo", {"theirs.txt": "x\n"}, branch="work")
+    await _committed(workspace, "second.txt")
+    await workspace.push()
+    assert [commit.sha for commit in origin.log("demo", "work")][1] == theirs
+    assert "ours.txt" not in origin.files("demo", "work")
+
+
+# ---- over HTTP -------------------------------------------------------------------------------------------------------
+
+
+async def test_pushes_with_credentials(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    sha = await _committed(workspace)
+    assert await workspace.push() == sha
+    assert git_server.log("demo", "work")[0].sha == sha
+
+
+async def test_a_push_that_was_taken_without_an_answer_counts(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    sha = await _committed(workspace)
+    git_server.drop(Kind.RECEIVE, after=True)
+    assert await workspace.push() == sha
+    assert len(git_server.log("demo", "work")) == 2
+
+
+async def test_a_push_that_was_taken_and_then_built_upon_counts(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    sha = await _committed(workspace)
+    git_server.drop(Kind.RECEIVE, after=True)
+    git_server.answer(Kind.UPLOAD_REFS, 500)  # and whether it was taken cannot be asked
+    with pytest.raises(GitError, match="broke off"):
+        await workspace.push()
+    (workspace.box.work_tree / "more.txt").write_text("x\n")
+    again = await workspace.commit("Again", uuid4())
+    assert again is not None
+    assert git_server.log("demo", "work")[0].sha == sha
+
+
+async def test_a_push_that_was_not_taken_fails(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    await _committed(workspace)
+    git_server.drop(Kind.RECEIVE)
+    with pytest.raises(GitError, match="broke off"):
+        await workspace.push()
+    assert "work" not in git_server.branches("demo")
+
+
+async def test_credentials_that_ran_out(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    await _committed(workspace)
+    git_server.password = "changed-word"
+    with pytest.raises(GitAuthenticationFailed, match="did not accept the credentials"):
+        await workspace.push()
+
+
+async def test_credentials_that_may_only_read(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    await _committed(workspace)
+    git_server.answer(Kind.RECEIVE_REFS, 403, times=5)
+    with pytest.raises(GitAuthenticationFailed, match="denied access"):
+        await workspace.push()
+
+
+async def test_a_branch_that_moves_during_the_push(bench: Bench, git_server: GitServer) -> None:
+    workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
+    await _committed(workspace)
+    await workspace.push()
+    script(
+        git_server.path("demo") / "hooks/pre-receive",
+        """if mkdir moved 2>/dev/null; then
+            unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+            new=$(git -c user.name=a -c user.email=a@b commit-tree -p work -m theirs work^{tree})
+            git update-ref refs/heads/work $new
+        fi""",
+    )
+    await _committed(workspace, "second.txt")
+    pushed = await workspace.push()
+    assert [commit.subject for commit in git_server.log("demo", "work")][:2] == ["Write second.txt", "theirs"]
+    assert git_server.log("demo", "work")[0].sha == pushed
