@@ -17,30 +17,19 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 from urllib.parse import unquote, urlsplit
 
+from tests.support.git_faults import PATIENCE_SECONDS, Fault, Faults, Hold, Kind
 from tests.support.repositories import BareRepositories
 
-#: How long a test may wait for something the server should see.
-PATIENCE_SECONDS = 60.0
+__all__ = ["GitRequest", "GitServer", "Hold", "Kind"]
 
 _CHUNK = 1 << 16
-
-
-class Kind(Enum):
-    """What a request is for."""
-
-    UPLOAD_REFS = "info/refs?service=git-upload-pack"
-    UPLOAD = "git-upload-pack"
-    RECEIVE_REFS = "info/refs?service=git-receive-pack"
-    RECEIVE = "git-receive-pack"
-    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -54,41 +43,7 @@ class GitRequest:
     is_authorized: bool
 
 
-@dataclass
-class Hold:
-    """Requests that wait at a gate: `reached` is set by the first, `release()` lets all pass."""
-
-    reached: threading.Event = field(default_factory=threading.Event)
-    _released: threading.Event = field(default_factory=threading.Event)
-
-    def wait(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Block until a request stands at the gate.
-
-        Raises:
-            TimeoutError: none came.
-        """
-        if not self.reached.wait(seconds):
-            raise TimeoutError(f"no request reached the gate in {seconds} s")
-
-    def release(self) -> None:
-        self._released.set()
-
-
-@dataclass
-class _Fault:
-    """What to do with the next `times` requests of a kind."""
-
-    kind: Kind
-    times: int
-    status: int | None = None
-    is_dropped: bool = False
-    is_dropped_after: bool = False
-    delay: float = 0.0
-    hold: Hold | None = None
-    holds_after: bool = False
-
-
-class GitServer(BareRepositories):
+class GitServer(Faults, BareRepositories):
     """Bare repositories in a temporary directory, served over HTTP.
 
     `username` and `password` are read with every request, so a test may change them while the server runs.
@@ -96,13 +51,12 @@ class GitServer(BareRepositories):
 
     def __init__(self, *, username: str | None = None, password: str | None = None) -> None:
         """Prepare the server; it listens once entered. No `password`: everybody may read and push."""
-        super().__init__(Path(tempfile.mkdtemp(prefix="treadle-git-server-")))
+        Faults.__init__(self)
+        BareRepositories.__init__(self, Path(tempfile.mkdtemp(prefix="treadle-git-server-")))
         self.username = username
         self.password = password
         self._lock = threading.Lock()
         self._requests: list[GitRequest] = []
-        self._faults: list[_Fault] = []
-        self._stopping = threading.Event()
         self._backends: set[subprocess.Popen[bytes]] = set()
         self._http: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -116,7 +70,7 @@ class GitServer(BareRepositories):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stopping.set()
+        self.stopping.set()
         if self._http is not None and self._thread is not None:
             self._http.shutdown()
             self._thread.join()
@@ -132,45 +86,10 @@ class GitServer(BareRepositories):
         assert self._http is not None, "enter the server first"
         return f"http://127.0.0.1:{self._http.server_port}/{repo}.git"
 
-    # ---- what was asked, and faults
-
     @property
     def requests(self) -> list[GitRequest]:
         with self._lock:
             return list(self._requests)
-
-    def answer(self, kind: Kind, status: int, *, times: int = 1) -> None:
-        """Answer the next requests of a kind with a status instead of passing them on."""
-        self._add(_Fault(kind, times, status=status))
-
-    def drop(self, kind: Kind, *, times: int = 1, after: bool = False) -> None:
-        """Close the connection of the next requests of a kind before the answer is whole.
-
-        Args:
-            after: let git do its work first, so that a push is taken but never acknowledged.
-        """
-        self._add(_Fault(kind, times, is_dropped=not after, is_dropped_after=after))
-
-    def delay(self, kind: Kind, seconds: float, *, times: int = 1) -> None:
-        self._add(_Fault(kind, times, delay=seconds))
-
-    def hold(self, kind: Kind, *, times: int = 1, after: bool = False) -> Hold:
-        """Stop the next requests of a kind until released, before git sees them or, `after`, before the answer."""
-        hold = Hold()
-        self._add(_Fault(kind, times, hold=hold, holds_after=after))
-        return hold
-
-    def _add(self, fault: _Fault) -> None:
-        with self._lock:
-            self._faults.append(fault)
-
-    def _take_fault(self, kind: Kind) -> _Fault | None:
-        with self._lock:
-            for fault in self._faults:
-                if fault.kind is kind and fault.times > 0:
-                    fault.times -= 1
-                    return fault
-        return None
 
     def _authorize(self, given: tuple[str, str] | None) -> bool:
         if self.password is None:
@@ -191,11 +110,6 @@ class GitServer(BareRepositories):
     def _ended(self, backend: subprocess.Popen[bytes]) -> None:
         with self._lock:
             self._backends.discard(backend)
-
-    def _wait_at(self, hold: Hold) -> None:
-        hold.reached.set()
-        while not (hold._released.wait(0.05) or self._stopping.is_set()):
-            pass
 
 
 class _Server(ThreadingHTTPServer):
@@ -235,11 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not is_authorized:
             self._refuse(401, body, {"WWW-Authenticate": 'Basic realm="git"'})
             return
-        fault = git._take_fault(kind) or _Fault(kind, 0)
+        fault = git.take_fault(kind) or Fault(kind, 0)
         if fault.delay:
-            git._stopping.wait(fault.delay)
+            git.stopping.wait(fault.delay)
         if fault.hold is not None and not fault.holds_after:
-            git._wait_at(fault.hold)
+            git.wait_at(fault.hold)
         if fault.status is not None:
             self._refuse(fault.status, body)
         elif fault.is_dropped:
@@ -247,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on(unquote(parts.path), parts.query, body, fault)
 
-    def _pass_on(self, path: str, query: str, body: Iterator[bytes], fault: _Fault) -> None:
+    def _pass_on(self, path: str, query: str, body: Iterator[bytes], fault: Fault) -> None:
         """Run `git http-backend`, feeding it the body while its answer is read: either may be large."""
         backend = subprocess.Popen(
             ["git", "http-backend"],
@@ -274,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.git._ended(backend)
             feeder.join(PATIENCE_SECONDS)
 
-    def _answer(self, output: IO[bytes], fault: _Fault) -> None:
+    def _answer(self, output: IO[bytes], fault: Fault) -> None:
         status, headers = 200, list[tuple[str, str]]()
         while line := output.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
@@ -288,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._break_off()
                 return
             assert fault.hold is not None
-            self.server.git._wait_at(fault.hold)
+            self.server.git.wait_at(fault.hold)
             chunks: Iterator[bytes] = iter([whole] if whole else [])
         else:
             chunks = iter(lambda: output.read1(_CHUNK), b"")  # type: ignore[attr-defined]  # a pipe is buffered
