@@ -65,8 +65,9 @@ def constant(value: RunStatus | StepStatus) -> ColumnElement[str]:
 
 
 def among(column: ColumnElement[str], values: Collection[RunStatus | StepStatus]) -> ColumnElement[bool]:
-    """`column IN ('A', 'B')`, as constants."""
-    return column.in_([constant(value) for value in sorted(values)])
+    """`column IN ('A', 'B')`, as constants. One value is written with `=`, or SQLite does not see a partial index."""
+    first, *others = [constant(value) for value in sorted(values)]
+    return column.in_([first, *others]) if others else column == first
 
 
 def insert_into(table: Table, *names: str, **constants: ColumnElement[Any]) -> Insert:

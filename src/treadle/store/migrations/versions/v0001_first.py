@@ -64,10 +64,10 @@ def owners() -> None:
     )
     op.create_table(
         "memberships",
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
+        sa.Column("user_id", BIG_ID, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
-        sa.CheckConstraint("role IN ('ADMIN', 'MANAGER', 'MEMBER')", name="memberships_role_check"),
+        sa.CheckConstraint("role IN ('ADMIN', 'MANAGER', 'MEMBER')", name=op.f("memberships_role_check")),
         sa.PrimaryKeyConstraint("organization_id", "user_id", name="memberships_pkey"),
         organization("memberships"),
         user("memberships"),
@@ -75,8 +75,8 @@ def owners() -> None:
     op.create_table(
         "api_keys",
         identifier(),
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
+        sa.Column("user_id", BIG_ID, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("prefix", sa.Text, nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
@@ -104,7 +104,7 @@ def owners() -> None:
         "repositories",
         identifier(),
         sa.Column("uuid", UUID, nullable=False),
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("default_branch", sa.Text, nullable=False),
@@ -119,7 +119,7 @@ def owners() -> None:
         "secrets",
         sa.Column("owner", UUID, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
         sa.Column("sealed", sa.Text, nullable=False),
         sa.Column("date_updated", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("owner", "name", name="secrets_pkey"),
@@ -132,11 +132,11 @@ def run_tables() -> None:
         "runs",
         identifier(),
         sa.Column("uuid", UUID, nullable=False),
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
         sa.Column("organization_uuid", UUID, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
+        sa.Column("user_id", BIG_ID, nullable=False),
         sa.Column("user_uuid", UUID, nullable=False),
-        sa.Column("repository_id", sa.BigInteger),
+        sa.Column("repository_id", BIG_ID),
         sa.Column("git_url", sa.Text, nullable=False),
         sa.Column("branch_source", sa.Text, nullable=False),
         sa.Column("branch_work", sa.Text, nullable=False),
@@ -159,17 +159,19 @@ def run_tables() -> None:
         sa.Column("date_completed", sa.BigInteger),
         sa.Column("date_runner_ping", sa.BigInteger),
         sa.Column("date_kill_requested", sa.BigInteger),
-        sa.CheckConstraint(RUN_STATUS, name="runs_status_check"),
-        sa.CheckConstraint(ENGINE, name="runs_engine_check"),
+        sa.CheckConstraint(RUN_STATUS, name=op.f("runs_status_check")),
+        sa.CheckConstraint(ENGINE, name=op.f("runs_engine_check")),
         sa.CheckConstraint(
-            "(date_completed IS NOT NULL) = (status IN ('Success', 'Failed', 'Killed'))", name="runs_completed_check"
+            "(date_completed IS NOT NULL) = (status IN ('Success', 'Failed', 'Killed'))",
+            name=op.f("runs_completed_check"),
         ),
         sa.CheckConstraint(
             "status <> 'Running' OR (lease > 0 AND date_started IS NOT NULL AND date_runner_ping IS NOT NULL)",
-            name="runs_running_check",
+            name=op.f("runs_running_check"),
         ),
         sa.CheckConstraint(
-            "lease >= 0 AND lost_workers >= 0 AND secrets_version >= 0 AND last_event >= 0", name="runs_counters_check"
+            "lease >= 0 AND lost_workers >= 0 AND secrets_version >= 0 AND last_event >= 0",
+            name=op.f("runs_counters_check"),
         ),
         sa.PrimaryKeyConstraint("id", name="runs_pkey"),
         organization("runs"),
@@ -184,7 +186,7 @@ def run_tables() -> None:
         op.create_index(name, "runs", ["id"], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     op.create_table(
         "steps",
-        sa.Column("run_id", sa.BigInteger, nullable=False),
+        sa.Column("run_id", BIG_ID, nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("uuid", UUID, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
@@ -203,32 +205,32 @@ def run_tables() -> None:
         sa.Column("cost_usd", sa.Double, nullable=False),
         sa.Column("duration_ms", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("run_id", "uuid", name="steps_run_id_uuid_key"),
-        sa.CheckConstraint("status IN ('NotStarted', 'Running', 'Success', 'Failed')", name="steps_status_check"),
-        sa.CheckConstraint(PHASE, name="steps_phase_check"),
-        sa.CheckConstraint("position >= 1", name="steps_position_check"),
+        sa.CheckConstraint("status IN ('NotStarted', 'Running', 'Success', 'Failed')", name=op.f("steps_status_check")),
+        sa.CheckConstraint(PHASE, name=op.f("steps_phase_check")),
+        sa.CheckConstraint("position >= 1", name=op.f("steps_position_check")),
         sa.CheckConstraint(
-            "(date_completed IS NOT NULL) = (status IN ('Success', 'Failed'))", name="steps_completed_check"
+            "(date_completed IS NOT NULL) = (status IN ('Success', 'Failed'))", name=op.f("steps_completed_check")
         ),
         sa.PrimaryKeyConstraint("run_id", "position", name="steps_pkey"),
         run("steps"),
     )
     op.create_table(
         "events",
-        sa.Column("run_id", sa.BigInteger, nullable=False),
+        sa.Column("run_id", BIG_ID, nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("data", sa.Text, nullable=False),
         sa.Column("date", sa.BigInteger, nullable=False),
         sa.Column("step", sa.Integer),
         sa.Column("phase", sa.Text),
-        sa.CheckConstraint("number >= 1", name="events_number_check"),
-        sa.CheckConstraint(PHASE, name="events_phase_check"),
+        sa.CheckConstraint("number >= 1", name=op.f("events_number_check")),
+        sa.CheckConstraint(PHASE, name=op.f("events_phase_check")),
         sa.PrimaryKeyConstraint("run_id", "number", name="events_pkey"),
         run("events"),
     )
     op.create_table(
         "checkpoints",
-        sa.Column("run_id", sa.BigInteger, nullable=False),
+        sa.Column("run_id", BIG_ID, nullable=False),
         sa.Column("step", sa.Integer, nullable=False),
         sa.Column("phase", sa.Text, nullable=False),
         sa.Column("session", sa.Text),
@@ -238,8 +240,8 @@ def run_tables() -> None:
         sa.Column("base_sha", sa.Text, nullable=False),
         sa.Column("output", sa.Text),
         sa.Column("structured_output", sa.Text),
-        sa.CheckConstraint(PHASE, name="checkpoints_phase_check"),
-        sa.CheckConstraint(ENGINE, name="checkpoints_engine_check"),
+        sa.CheckConstraint(PHASE, name=op.f("checkpoints_phase_check")),
+        sa.CheckConstraint(ENGINE, name=op.f("checkpoints_engine_check")),
         sa.ForeignKeyConstraint(
             ["run_id", "step"], ["steps.run_id", "steps.position"], name="checkpoints_run_id_step_fkey"
         ),
@@ -248,7 +250,7 @@ def run_tables() -> None:
     )
     op.create_table(
         "artifacts",
-        sa.Column("run_id", sa.BigInteger, nullable=False),
+        sa.Column("run_id", BIG_ID, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("content_type", sa.Text, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
@@ -259,8 +261,8 @@ def run_tables() -> None:
     )
     op.create_table(
         "idempotency_keys",
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
+        sa.Column("user_id", BIG_ID, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("run_uuid", UUID, nullable=False),
@@ -277,8 +279,8 @@ def file_tables() -> None:
         "files",
         identifier(),
         sa.Column("uuid", UUID, nullable=False),
-        sa.Column("organization_id", sa.BigInteger, nullable=False),
-        sa.Column("user_id", sa.BigInteger, nullable=False),
+        sa.Column("organization_id", BIG_ID, nullable=False),
+        sa.Column("user_id", BIG_ID, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("content_type", sa.Text, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
@@ -295,7 +297,7 @@ def file_tables() -> None:
     op.create_table(
         "run_files",
         sa.Column("file_uuid", UUID, nullable=False),
-        sa.Column("run_id", sa.BigInteger, nullable=False),
+        sa.Column("run_id", BIG_ID, nullable=False),
         sa.PrimaryKeyConstraint("file_uuid", "run_id", name="run_files_pkey"),
         sa.ForeignKeyConstraint(["file_uuid"], ["files.uuid"], name="run_files_file_uuid_fkey", ondelete="CASCADE"),
         run("run_files"),

@@ -1,0 +1,106 @@
+"""What is asked often is found by an index, however large the tables are: SQLite tells how it would look."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain, combinations
+from pathlib import Path
+
+import pytest
+from tests.support.stores import World, a_draft, open_world, sqlite_url
+
+from treadle.domain.states import RunStatus
+from treadle.store import events, files, keys, leases, run_data, run_list, run_rows, secrets, sweep, transitions
+from treadle.store.prepared import Prepared
+from treadle.store.sqlite import SqliteExecutor
+
+pytestmark = pytest.mark.anyio
+
+#: Statement, and the indexes of which it needs (of `sqlite_autoindex_…` SQLite makes the primary and unique keys).
+PLANS: dict[str, tuple[Prepared, str]] = {
+    "a run by its UUID": (run_rows.BY_UUID, "sqlite_autoindex_runs_1"),
+    "a run by its id": (run_rows.BY_ID, "INTEGER PRIMARY KEY"),
+    "the oldest new run": (leases._CLAIM_OLDEST, "runs_new"),
+    "one new run": (leases._CLAIM_ONE, "INTEGER PRIMARY KEY"),
+    "a ping": (leases._PING, "INTEGER PRIMARY KEY"),
+    "a record": (leases._RECORD, "INTEGER PRIMARY KEY"),
+    "where a run stands": (transitions._STANDING, "INTEGER PRIMARY KEY"),
+    "the running step": (transitions._FAIL_RUNNING_STEP, "sqlite_autoindex_steps"),
+    "what is late": (sweep._LATE, "runs_running"),
+    "what waits": (sweep._WAITING, "runs_new"),
+    "old idempotency keys": (sweep._OLD_KEY, "idempotency_keys_date_created"),
+    "the depth of the queue": (run_list.QUEUE_DEPTH, "runs_new"),
+    "events": (events._AFTER, "sqlite_autoindex_events"),
+    "secrets": (secrets._BY_OWNER, "sqlite_autoindex_secrets"),
+    "artifacts": (run_data._ARTIFACTS, "sqlite_autoindex_artifacts"),
+    "who a key speaks for": (keys._BY_KEY, "sqlite_autoindex_api_keys"),
+    "an organization's files": (files._ALL, "files_by_organization"),
+    "a user's files": (files._OF_USER, "files_by_user"),
+    "runs that use a file": (files._IS_IN_USE, "sqlite_autoindex_run_files"),
+}
+
+
+class Anything(dict[str, object]):
+    """A value for every parameter: plans do not depend on them."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> object:
+        return 1
+
+
+def statuses() -> Iterator[frozenset[RunStatus]]:
+    every = sorted(RunStatus)
+    return map(frozenset, chain.from_iterable(combinations(every, size) for size in range(1, len(every) + 1)))
+
+
+@pytest.fixture
+async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+    async with open_world(sqlite_url(tmp_path)) as made:
+        yield made
+
+
+async def plan(world: World, statement: Prepared) -> str:
+    executor = world.store._executor
+    assert isinstance(executor, SqliteExecutor)
+    text, arrange = statement.sqlite
+    rows = executor.writer.execute(f"EXPLAIN QUERY PLAN {text}", arrange(Anything())).fetchall()
+    return "\n".join(row[3] for row in rows)
+
+
+@pytest.mark.parametrize("name", PLANS)
+async def test_it_is_found_by_an_index(world: World, name: str) -> None:
+    statement, index = PLANS[name]
+    found = await plan(world, statement)
+    assert index in found
+    assert_no_scan(found, but=index)
+
+
+@pytest.mark.parametrize(("is_of_user", "index"), [(True, "runs_by_user"), (False, "runs_by_organization")])
+async def test_every_list_reads_the_newest_end_of_its_indexes(world: World, is_of_user: bool, index: str) -> None:
+    for wanted in statuses():
+        found = await plan(world, run_list.page_statement(wanted, is_of_user=is_of_user))
+        assert found.count(f"USING COVERING INDEX {index}") == len(wanted)
+        assert_no_scan(found, but=index)
+
+
+async def test_a_page_is_two_statements_however_many_runs_it_has(world: World) -> None:
+    executor = world.store._executor
+    assert isinstance(executor, SqliteExecutor)
+    counts = []
+    for _ in range(3):
+        for _ in range(7):
+            await world.run(a_draft("one", "two", "three"))
+        seen: list[str] = []
+        for connection in executor._readers:
+            connection.set_trace_callback(seen.append)
+        runs = await world.store.list_runs(world.mine, limit=1000)
+        counts.append((len(runs), len([one for one in seen if one.lstrip().startswith("SELECT")])))
+    assert counts == [(7, 2), (14, 2), (21, 2)]
+
+
+def assert_no_scan(found: str, *, but: str) -> None:
+    """No table is read whole. A scan of `runs_new` or `runs_running` is one of the few runs that are alive; one of
+    `anon_…` is of rows that were found."""
+    for scanned in re.findall(r"SCAN (.*)", found):
+        assert scanned.startswith("anon_") or (scanned.endswith(but) and but in {"runs_new", "runs_running"}), found
