@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from treadle import command
+from treadle.command import pipes
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +108,7 @@ async def test_much_on_all_pipes_at_once_does_not_deadlock() -> None:
     data = os.urandom(5_000_000)
     done = await run("head -c 3000000 /dev/zero >&2; cat", stdin=data)
     assert done.stdout == data
-    assert len(done.stderr) == command.STDERR_BYTES
+    assert len(done.stderr) == pipes.STDERR_BYTES
 
 
 async def test_stdin_that_nobody_reads_is_no_error() -> None:
@@ -118,7 +119,7 @@ async def test_stdin_that_nobody_reads_is_no_error() -> None:
 async def test_only_the_end_of_stderr_is_kept() -> None:
     done = await run("yes | head -c 200000 >&2; printf 'caf\\303\\251\\377' >&2")
     assert done.stderr.endswith("y\ncafé\N{REPLACEMENT CHARACTER}")
-    assert len(done.stderr.encode("utf-8", "replace")) <= command.STDERR_BYTES + 2
+    assert len(done.stderr.encode("utf-8", "replace")) <= pipes.STDERR_BYTES + 2
 
 
 async def test_too_much_output_ends_the_command() -> None:
