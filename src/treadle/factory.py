@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import FastAPI
 
@@ -15,6 +15,7 @@ from treadle.api.deps import Services
 from treadle.blobs.directory import DirectoryBlobs
 from treadle.clock import SystemClock
 from treadle.domain.run import EngineName
+from treadle.ids import RandomUuids
 from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
 from treadle.queues.database import DatabaseQueue, ProcessSignals
 from treadle.runner.execute import Ports
@@ -65,10 +66,11 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     try:
         blobs, clock = DirectoryBlobs(settings.data_dir / "blobs"), SystemClock()
         signals, controls = ProcessSignals(), ProcessSignals()
-        identity = Identity(store, clock, new_uuid=uuid4)
+        new_uuid = RandomUuids()
+        identity = Identity(store, clock, new_uuid=new_uuid)
         key = settings.bootstrap_api_key
         first_admin = await identity.bootstrap(key.get_secret_value() if key is not None else None)
-        repositories = Repositories(store, vault, clock, new_uuid=uuid4)
+        repositories = Repositories(store, vault, clock, new_uuid=new_uuid)
         runs = Runs(
             store,
             vault,
@@ -78,26 +80,26 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
             repositories,
             clock,
             controls=controls,
-            new_uuid=uuid4,
+            new_uuid=new_uuid,
             poll_seconds=settings.poll_seconds,
         )
         services = Services(
             runs=runs,
-            files=Files(store, blobs, clock, new_uuid=uuid4, max_bytes=settings.max_file_bytes),
+            files=Files(store, blobs, clock, new_uuid=new_uuid, max_bytes=settings.max_file_bytes),
             identity=identity,
             tokens=Tokens(
                 store,
-                SigningKeys(store, vault, clock, new_uuid=uuid4),
+                SigningKeys(store, vault, clock, new_uuid=new_uuid),
                 clock,
                 issuer=settings.public_url or "treadle",
                 others=[IssuerKeys(issuer, fetch_jwks, clock) for issuer in read_issuers(settings.jwt_issuers)],
-                new_uuid=uuid4,
+                new_uuid=new_uuid,
             ),
             repositories=repositories,
             clock=clock,
             checks=(store.check, blobs.check),
         )
-        yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, uuid4, services, first_admin)
+        yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, new_uuid, services, first_admin)
     finally:
         await queue.close()
         await store.close()

@@ -1,0 +1,31 @@
+"""Random ids, fetched from the kernel many at a time."""
+
+import os
+from collections.abc import Callable
+from uuid import UUID
+
+#: Ids that one call to the kernel is good for.
+BATCH = 256
+
+_BYTES = 16
+
+
+class RandomUuids:
+    """Gives version 4 UUIDs when called, from `random(n)` bytes.
+
+    Each call to the kernel lets go of the interpreter's lock. In a busy process, getting it back takes a hundred times
+    as long as making an id: with `uuid.uuid4` a third of the time for a new run went into its four ids. Not for use in
+    several threads at once.
+    """
+
+    def __init__(self, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._random = random
+        self._left: list[UUID] = []
+        self._process = os.getpid()
+
+    def __call__(self) -> UUID:
+        if not self._left or self._process != os.getpid():  # a forked child must not repeat its parent's ids
+            self._process = os.getpid()
+            block = self._random(_BYTES * BATCH)
+            self._left = [UUID(bytes=block[at : at + _BYTES], version=4) for at in range(0, len(block), _BYTES)]
+        return self._left.pop()
