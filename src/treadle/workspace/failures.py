@@ -163,6 +163,6 @@ def _remark(stderr: str) -> str:
 def _without_advice(stderr: str) -> str:
     """SSH failures end in lines that say nothing about the cause."""
     advice = ("Please make sure you have the correct access rights", "and the repository exists")
-    generic = ("fatal: Could not read from remote repository", "remote:")
+    generic = ("fatal: Could not read from remote repository", "remote:", KEY_REFUSED)
     lines = [line for line in stderr.splitlines() if not line.startswith((*advice, *generic))]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Makes workspaces for tests."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -39,6 +40,18 @@ def script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return path
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists()
+
+
+async def until_there(path: Path, task: asyncio.Task[object]) -> None:
+    """Waits for another process to make a file; `task` is what makes it do so, and failing that fails here."""
+    while not _is_there(path):
+        if task.done():
+            raise AssertionError(f"ended without making {path.name}: {task.result()}")
+        await asyncio.sleep(0.01)
 
 
 class Bench:
