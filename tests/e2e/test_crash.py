@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import HTTP_CREDENTIALS
 from tests.support.git_server import GitServer, Kind
-from tests.support.service import Json, Service, is_event, step
+from tests.support.service import Json, Service, is_alive, is_event, step
 
 STEPS = [
     step('dummy: [{"append": ["one.txt", "1\\n"]}]'),
@@ -77,7 +77,7 @@ def test_in_the_middle_of_a_phase(crashing: Service, git: GitServer, tmp_path: P
         service.kill9()
         service.restart()
         check(service, git, process_id)
-        assert not [process for process in left if process.is_running()]
+        assert not [process for process in left if is_alive(process)]
 
 
 def test_costs_no_more_than_the_phase_that_it_hit(crashing: Service, git: GitServer) -> None:

@@ -1,6 +1,7 @@
 """The main job through `treadle serve`: a repository and steps in; commits, a diff and a trace out."""
 
 import base64
+import json
 import time
 
 import httpx2
@@ -39,11 +40,11 @@ def check_work(git: GitServer, process: Json) -> None:
     for commit, done in zip(commits, (second, first), strict=False):
         assert commit.message.endswith(f"Treadle-Step: {done['id']}")
     assert git.files("acme/demo", "feature/work") == ["src/a.py", "src/app.py"]
-    source = {path: (0o100644, git.show("acme/demo", "main", path)) for path in git.files("acme/demo", "main")}
-    work = {
-        path: (0o100644, git.show("acme/demo", "feature/work", path)) for path in git.files("acme/demo", "feature/work")
-    }
-    assert apply_diff(process["diff"], source) == work
+    assert apply_diff(json.dumps(process["diff"]).encode(), tree(git, "main")) == tree(git, "feature/work")
+
+
+def tree(git: GitServer, branch: str) -> dict[bytes, tuple[str, bytes | None]]:
+    return {path.encode(): ("100644", git.show("acme/demo", branch, path)) for path in git.files("acme/demo", branch)}
 
 
 def test_over_http_with_a_password(service: Service, git: GitServer) -> None:
@@ -98,7 +99,7 @@ def test_continues_a_work_branch_that_is_there(service: Service, git: GitServer)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"gitHttpCredentials": "ada:wrong"}, ("refused", "credentials")),
+        ({"gitHttpCredentials": "ada:wrong"}, ("did not accept", "credentials")),
         ({"gitHttpCredentials": None}, ("credentials",)),
         ({"branchSource": "no-such-branch"}, ("no-such-branch",)),
     ],

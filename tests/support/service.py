@@ -210,3 +210,11 @@ def is_event(kind: str, **fields: object) -> Callable[[Json], bool]:
 
 def step(text: str, *, commitable: bool = True, structured: bool = False) -> Json:
     return {"step": text, "isCommitableStep": commitable, "isStructuredOutput": structured}
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie has ended; it waits for the machine's init."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -36,7 +36,9 @@ class EventType(StrEnum):
     ENGINE_TEXT = "engine.text"  # text: str
     ENGINE_THOUGHT = "engine.thought"  # text: str
     ENGINE_NOTICE = "engine.notice"  # text: str: a line that is not of the protocol, a warning of the CLI
-    ENGINE_RETRY = "engine.retry"  # reason: str, attempt: int, delaySeconds: float
+    # by: "runner" (the whole phase again) | "engine" (one request of the CLI's), reason: str, attempt: int,
+    # delaySeconds: float
+    ENGINE_RETRY = "engine.retry"
     TOOL_STARTED = "tool.started"  # id: str, tool: str, input: object
     TOOL_FINISHED = "tool.finished"  # id: str, output: str, isError: bool
     GIT_COMMITTED = "git.committed"  # sha: str, files: int, additions: int, deletions: int

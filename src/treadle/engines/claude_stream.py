@@ -107,6 +107,7 @@ class ClaudeReader:
                     "reason": f"the API answered {status} ({kind})" if status else kind or "no answer from the API",
                     "attempt": _count(line, "attempt") + 1,
                     "delaySeconds": min(as_amount(line.get("retry_delay_ms")) / 1000, _MAX_COST),
+                    "by": "engine",
                 }
                 return [Draft(EventType.ENGINE_RETRY, retry)]
             case "permission_denied":

@@ -205,7 +205,8 @@ class Dummy:
         self._emit({"type": "assistant", "message": message, "parent_tool_use_id": None, **more})
 
     def _answered(self) -> object:
-        if self._structured != {}:
+        """What the script gives, over what a plain success would say."""
+        if not isinstance(self._structured, dict):
             return self._structured
         return {
             "output": self._answer,
@@ -213,6 +214,7 @@ class Dummy:
             "wasSuccessful": True,
             "didGenerateCode": self._has_changed,
             "isAdditionalWorkRequiredToContinue": False,
+            **self._structured,
         }
 
     def _fail(self, kind: str, text: str, error: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ r"""Scripts of the Dummy engine: `dummy: [{"write": ["src/a.py", "print(1)\n"]},
 | `write [path, text]`, `append [path, text]`, `delete path` | changes a file; where that fails, the rest goes on |
 | `run line` | runs a line of shell |
 | `say text`, `think text` | what the model says; the last saying is the answer |
-| `structured object` | the structured answer; null: none is given, as by a model that never calls the tool |
+| `structured object` | the structured answer, over what a plain success says; null: none, as if the tool was not called |
 | `usage {input, output, cost}` | tokens, and US dollars, on the bill |
 | `sleep seconds`, `hang true` | silence |
 | `fail http-status`, `limit reset-time` | the API's error; a used-up subscription (seconds since 1970, or ISO 8601) |
@@ -53,7 +53,9 @@ def parse(step_text: str) -> tuple[Action, ...] | None:
     title, line_end, rest = text.removeprefix(PREFIX).partition("\n")
     has_title = line_end and title.strip() and not title.lstrip().startswith(("[", "{"))
     try:
-        script = json.loads(rest if has_title else text.removeprefix(PREFIX), parse_constant=_no_constant)
+        script = json.loads(
+            rest if has_title else text.removeprefix(PREFIX), parse_constant=_finite, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the text after `{PREFIX}` is not JSON ({error})") from error
     if not isinstance(script, list):
@@ -61,8 +63,11 @@ def parse(step_text: str) -> tuple[Action, ...] | None:
     return tuple(_action(entry, position) for position, entry in enumerate(script, start=1))
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _action(entry: object, position: int) -> Action:

@@ -114,6 +114,7 @@ class KimiReader:
                     "reason": said or f"the API answered {status}",
                     "attempt": as_count(message.get("next_attempt")),
                     "delaySeconds": as_amount(message.get("delay_ms")) / 1000,
+                    "by": "engine",
                 }
                 return [Draft(EventType.ENGINE_RETRY, retry)]
             case "session.resume_hint":

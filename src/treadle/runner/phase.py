@@ -80,7 +80,7 @@ class PhaseRunner:
                 self._draft(
                     request,
                     EventType.ENGINE_RETRY,
-                    {"reason": outcome.error.message, "attempt": attempt + 1, "delaySeconds": delay},
+                    {"reason": outcome.error.message, "attempt": attempt + 1, "delaySeconds": delay, "by": "runner"},
                 )
             )
             await self._clock.sleep(delay)
