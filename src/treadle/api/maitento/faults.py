@@ -101,7 +101,7 @@ def _read_faulty(model: type[Model], body: bytes, error: ValidationError) -> Rea
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        raw = json.loads(body)
+        raw = json.loads(body.decode())
     except RecursionError:
         raise InvalidInput({ROOT: ["Is nested too deeply."]}) from None
     except json.JSONDecodeError as error:
