@@ -5,7 +5,7 @@ r"""Scripts of the Dummy engine: `dummy: [{"write": ["src/a.py", "print(1)\n"]},
 | `write [path, text]`, `append [path, text]`, `delete path` | changes a file; where that fails, the rest goes on |
 | `run line` | runs a line of shell |
 | `say text`, `think text` | what the model says; the last saying is the answer |
-| `structured object` | the structured answer, over what a plain success says; null: none, as if the tool was not called |
+| `structured object` | the structured answer, over a plain success's; null: none, as if the tool was not called |
 | `usage {input, output, cost}` | tokens, and US dollars, on the bill |
 | `sleep seconds`, `hang true` | silence |
 | `fail http-status`, `limit reset-time` | the API's error; a used-up subscription (seconds since 1970, or ISO 8601) |
