@@ -1,0 +1,242 @@
+"""The checks of `treadle doctor`. Each tries the real thing, within seconds, and changes nothing."""
+
+import asyncio
+import os
+import platform
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from treadle import command, sandbox
+from treadle.blobs.directory import DirectoryBlobs
+from treadle.cli.schema import database_url, found_schema
+from treadle.domain.errors import ConfigurationError
+from treadle.domain.run import EngineName
+from treadle.engines.location import find_claude, find_kimi
+from treadle.settings import Settings
+from treadle.store import schema
+from treadle.store.address import parse
+from treadle.vault import KEY_FILE, load_keys
+from treadle.version import __version__
+
+#: Older ones lack options that the workspaces use.
+OLDEST_GIT: Final = (2, 37)
+
+_CLI_SECONDS: Final = 30.0
+_GIT_SECONDS: Final = 10.0
+
+#: Free bytes on the data directory's disk: below the first it is tight, below the second nothing will work.
+_TIGHT_BYTES: Final = 2 << 30
+_FULL_BYTES: Final = 100 << 20
+
+_VERSION: Final = re.compile(r"\d+(?:\.\d+)+\S*")
+
+
+class Level(StrEnum):
+    """How a check went."""
+
+    OK = "OK"
+    WARNING = "Warning"
+    PROBLEM = "Problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found, and what to do about it unless it is OK."""
+
+    name: str
+    level: Level
+    found: str
+    hint: str | None = None
+
+
+def check_settings(environment: Mapping[str, str]) -> tuple[Check, Settings | None]:
+    """The settings themselves, without which nothing else can be checked."""
+    try:
+        settings = Settings.load(environment)
+    except ConfigurationError as error:
+        return Check("settings", Level.PROBLEM, error.message, error.hint), None
+    count = len(settings.model_fields_set - {"engine_path"})
+    return Check(
+        "settings", Level.OK, f"{count} set in the environment" if count else "all at their defaults"
+    ), settings
+
+
+def checks_of(settings: Settings, environment: Mapping[str, str]) -> Sequence[Coroutine[object, object, Check]]:
+    """Every other check."""
+    path = environment.get("PATH", os.defpath)
+    return (
+        _python(),
+        _git(path),
+        _ssh(path),
+        _sandbox(settings),
+        _cli("claude", _argv_of_claude(settings), settings),
+        _cli("kimi", find_kimi(settings), settings),
+        _keys(settings),
+        _data_dir(settings),
+        _sealing_key(settings),
+        _database(settings),
+        _blobs(settings),
+        _clock(),
+    )
+
+
+async def _python() -> Check:
+    return Check("python", Level.OK, f"{platform.python_version()}, treadle {__version__}")
+
+
+async def _git(path: str) -> Check:
+    where = shutil.which("git", path=path)
+    hint = f"Install Git {'.'.join(map(str, OLDEST_GIT))} or newer."
+    if where is None:
+        return Check("git", Level.PROBLEM, "not found", hint)
+    said = await _output((where, "--version"), {"PATH": path}, _GIT_SECONDS)
+    match = re.search(r"(\d+)\.(\d+)\S*", said)
+    if match is None:
+        return Check("git", Level.PROBLEM, f"{where} does not tell its version: {said}", hint)
+    is_old = (int(match[1]), int(match[2])) < OLDEST_GIT
+    return Check("git", Level.PROBLEM if is_old else Level.OK, f"{match[0]} at {where}", hint)
+
+
+async def _ssh(path: str) -> Check:
+    missing = [name for name in ("ssh", "ssh-agent", "ssh-add") if shutil.which(name, path=path) is None]
+    if missing:
+        hint = "Install OpenSSH's client for repositories with an SSH address."
+        return Check("ssh", Level.WARNING, f"not found: {', '.join(missing)}", hint)
+    return Check("ssh", Level.OK, "ssh, ssh-agent and ssh-add are there")
+
+
+async def _sandbox(settings: Settings) -> Check:
+    try:
+        chosen = await sandbox.choose(settings)
+    except ConfigurationError as error:
+        return Check("sandbox", Level.PROBLEM, error.message, error.hint)
+    if chosen.name != "none":
+        return Check("sandbox", Level.OK, f"{chosen.name} works")
+    why = "" if settings.sandbox == "none" else await _why_no_walls(settings)
+    return Check(
+        "sandbox",
+        Level.WARNING,
+        f"none: engines see everything that this user sees{why}",
+        "Install bubblewrap and allow user namespaces.",
+    )
+
+
+async def _why_no_walls(settings: Settings) -> str:
+    try:
+        await sandbox.SANDBOXES["bubblewrap"](settings).check()
+    except ConfigurationError as error:
+        return f" ({error.message})"
+    return ""
+
+
+def _argv_of_claude(settings: Settings) -> tuple[str, ...] | None:
+    found = find_claude(settings)
+    return (str(found),) if found is not None else None
+
+
+async def _cli(name: str, argv: tuple[str, ...] | None, settings: Settings) -> Check:
+    hint = f"Install it, or set TREADLE_{name.upper()}_CLI, to use the engine {name.capitalize()}."
+    if argv is None:
+        return Check(name, Level.WARNING, "not found", hint)
+    where = argv[-1]
+    with tempfile.TemporaryDirectory(prefix="treadle-") as home:
+        environment = {"PATH": settings.engine_path, "HOME": home, "CI": "1"}
+        try:
+            done = await command.run((*argv, "--version"), environment=environment, seconds=_CLI_SECONDS)
+        except command.CommandError as error:
+            return Check(name, Level.PROBLEM, f"{where}: {error.message}", hint)
+    said = done.stdout.decode(errors="replace").strip() or done.stderr.strip()
+    match = _VERSION.search(said)
+    if done.exit_code != 0 or match is None:
+        last = said.splitlines()[-1] if said else f"exit code {done.exit_code}"
+        return Check(name, Level.PROBLEM, f"{where} does not tell its version: {last}", hint)
+    return Check(name, Level.OK, f"{match[0]} at {where}")
+
+
+async def _keys(settings: Settings) -> Check:
+    keys = {EngineName.CLAUDE: settings.claude_api_key, EngineName.KIMI: settings.kimi_api_key}
+    said = ", ".join(f"{name} {'set' if key is not None else 'not set'}" for name, key in keys.items())
+    if any(keys.values()):
+        return Check("keys", Level.OK, said)
+    hint = "Runs must bring their own; or set TREADLE_CLAUDE_API_KEY, TREADLE_KIMI_API_KEY. Dummy needs none."
+    return Check("keys", Level.WARNING, said, hint)
+
+
+async def _data_dir(settings: Settings) -> Check:
+    path = settings.data_dir
+    hint = "TREADLE_DATA_DIR names another place."
+    there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return Check("data", Level.PROBLEM, f"{path} cannot be written to", hint)
+    free = shutil.disk_usage(there).free
+    said = f"{path}{'' if there == path else ' (made at the first start)'}, {free / (1 << 30):.1f} GiB free"
+    if free < _FULL_BYTES:
+        return Check("data", Level.PROBLEM, said, f"Free some space; {hint}")
+    if there == path and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Check("data", Level.WARNING, f"{said}, open to other users", f"chmod 700 {path}")
+    return Check("data", Level.WARNING if free < _TIGHT_BYTES else Level.OK, said, f"Free some space; {hint}")
+
+
+async def _sealing_key(settings: Settings) -> Check:
+    is_given = settings.secret_key is not None or settings.secret_key_file is not None
+    if not is_given and not (settings.data_dir / KEY_FILE).exists():
+        return Check("sealing key", Level.OK, "made at the first start")
+    try:
+        await asyncio.to_thread(load_keys, settings)
+    except ConfigurationError as error:
+        return Check("sealing key", Level.PROBLEM, error.message, error.hint)
+    return Check("sealing key", Level.OK, "from the settings" if is_given else str(settings.data_dir / KEY_FILE))
+
+
+async def _database(settings: Settings) -> Check:
+    try:
+        address = parse(database_url(settings))
+        found = await asyncio.to_thread(found_schema, settings)
+    except ConfigurationError as error:
+        return Check("database", Level.PROBLEM, error.message, error.hint)
+    if found is None:
+        return Check("database", Level.OK, f"{address} (made at the first start)")
+    if found == schema.head():
+        return Check("database", Level.OK, f"{address}, schema {found}")
+    level = Level.WARNING if found < schema.head() else Level.PROBLEM
+    hint = "`treadle db upgrade`, or the next start, brings an older one up to date; a newer one needs a newer Treadle."
+    return Check("database", level, f"{address}, schema {found}; this version needs {schema.head()}", hint)
+
+
+async def _blobs(settings: Settings) -> Check:
+    path = settings.data_dir / "blobs"
+    if not path.exists():
+        return Check("blobs", Level.OK, f"{path} (made at the first start)")
+    try:
+        await DirectoryBlobs(path).check()
+    except ConfigurationError as error:
+        return Check("blobs", Level.PROBLEM, error.message, error.hint)
+    return Check("blobs", Level.OK, str(path))
+
+
+async def _clock() -> Check:
+    now, installed = datetime.now(UTC), datetime.fromtimestamp(_installed(), UTC)
+    said = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if now < installed:
+        return Check("clock", Level.PROBLEM, f"{said} is before Treadle was installed", "Set the machine's clock.")
+    return Check("clock", Level.OK, said)
+
+
+def _installed() -> float:
+    return Path(__file__).stat().st_mtime
+
+
+async def _output(argv: Sequence[str], environment: Mapping[str, str], seconds: float) -> str:
+    try:
+        done = await command.run(argv, environment=environment, seconds=seconds)
+    except command.CommandError as error:
+        return error.message
+    return done.stdout.decode(errors="replace").strip()

@@ -1,0 +1,85 @@
+"""What the commands do with files of a service."""
+
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Final
+
+from treadle import AsyncClient, StoredFile
+from treadle.cli import interrupts, output
+from treadle.cli.lines import when
+from treadle.cli.remote import connected
+from treadle.cli.text import one_line
+from treadle.domain.errors import Conflict
+
+_HEAD: Final = ("ID", "NAME", "TYPE", "BYTES", "CREATED")
+
+
+class RemoteFiles:
+    """One command's dealings with a service."""
+
+    def __init__(self, url: str, key: str | None, *, is_json: bool) -> None:
+        self._url = url
+        self._key = key
+        self._is_json = is_json
+
+    def upload(self, paths: Sequence[Path]) -> None:
+        async def work(client: AsyncClient) -> None:
+            self._print([await client.files.upload(path) for path in paths])
+
+        self._do(work)
+
+    def list(self) -> None:
+        async def work(client: AsyncClient) -> None:
+            self._print(await client.files.list())
+
+        self._do(work)
+
+    def get(self, file_id: str, to: Path | None) -> None:
+        async def work(client: AsyncClient) -> None:
+            file = await client.files.get(file_id)
+            content = await client.files.download(file.id)
+            if to == Path("-"):
+                sys.stdout.buffer.write(content)
+                sys.stdout.buffer.flush()
+                return
+            # A name from elsewhere: only its last part, and never over a file that is there.
+            path = to if to is not None else Path(Path(file.name).name)
+            if to is None and path.exists():
+                raise Conflict(f"{path} is here already.", hint="--output gives another name.")
+            path.write_bytes(content)
+            output.line(one_line(str(path)))
+
+        self._do(work)
+
+    def remove(self, file_ids: Sequence[str]) -> None:
+        async def work(client: AsyncClient) -> None:
+            for file_id in file_ids:
+                await client.files.delete(file_id)
+
+        self._do(work)
+
+    def _print(self, files: Sequence[StoredFile]) -> None:
+        if self._is_json:
+            output.as_json([_as_json(file) for file in files])
+            return
+        rows = [(str(file.id), file.name, file.content_type, str(file.size), when(file.date_created)) for file in files]
+        output.table(_HEAD, rows)
+
+    def _do(self, work: Callable[[AsyncClient], Coroutine[object, object, None]]) -> None:
+        async def connect_and_work() -> None:
+            async with connected(self._url, self._key) as client:
+                await work(client)
+
+        interrupts.run(connect_and_work())
+
+
+def _as_json(file: StoredFile) -> dict[str, object]:
+    return {
+        "id": str(file.id),
+        "name": file.name,
+        "contentType": file.content_type,
+        "size": file.size,
+        "sha256": file.sha256,
+        "dateCreated": when(file.date_created),
+    }
