@@ -10,9 +10,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from treadle import command
 from treadle.command import pipes
+from treadle.command.framing import LineFramer
 
 pytestmark = pytest.mark.anyio
 
@@ -223,6 +226,20 @@ async def test_a_flood_leaves_the_loop_to_others() -> None:
                 break
         ticking.cancel()
         assert ticks >= 3
+
+
+@given(st.lists(st.text("ab\n", max_size=12)), st.integers(0, 5))
+def test_lines_do_not_depend_on_how_the_bytes_arrive(parts: list[str], limit: int) -> None:
+    framer, found = LineFramer(), list[bytes]()
+    for part in parts:
+        framer.add(part.encode())
+        while (line := framer.next_line(limit)) is not None:
+            found.append(line)
+    if (line := framer.last_line()) is not None:
+        found.append(line)
+    whole = "".join(parts).encode().split(b"\n")
+    assert found == [line[:limit] for line in (whole if whole[-1] else whole[:-1])]
+    assert framer.cut_lines == sum(len(line) > limit for line in whole)
 
 
 # ---- waiting and ending ----------------------------------------------------------------------------------------------
