@@ -15,6 +15,7 @@ from treadle.domain.identity import Principal, Role
 from treadle.domain.run import EngineName, Run, RunDraft, StepDraft
 from treadle.domain.states import Phase, StepStatus
 from treadle.ports import Fence, Idempotency, RunFilter, StepUpdate
+from treadle.store.address import sqlite_url
 from treadle.store.sql import SqlStore
 
 #: When the tests take place. With microseconds, which a database may round.
@@ -136,15 +137,11 @@ async def open_world(url: str) -> AsyncIterator[World]:
         await store.close()
 
 
-def sqlite_url(directory: Path) -> str:
-    return f"sqlite:///{directory / 'treadle.db'}"
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, on each kind."""
     if request.param == "sqlite":
-        return sqlite_url(tmp_path)
+        return sqlite_url(tmp_path / "treadle.db")
     url: str = request.getfixturevalue("postgres_server").database()
     return url
 

@@ -30,6 +30,11 @@ class PostgresAddress:
         return self.url.render_as_string(hide_password=True)
 
 
+def sqlite_url(path: Path) -> str:
+    """The URL of a file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def parse(database_url: str) -> SqliteAddress | PostgresAddress:
     """Raises ConfigurationError, which does not repeat the URL: it may hold a password."""
     try:

@@ -83,7 +83,21 @@ class SqliteExecutor:
             connection.close()
 
     def _commit(self, jobs: Sequence[Job[Session]]) -> None:
-        """All of `jobs` in one transaction. Its own failure is every job's."""
+        """All of `jobs` in one transaction. When SQLite gives that up, each in one of its own: what does not fit on the
+        disk takes nobody's ping along."""
+        error = self._transact(jobs)
+        if error is None:
+            return
+        if len(jobs) == 1 or is_code(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            for job in jobs:
+                job.error = trouble(error, self._path)
+            return
+        for job in jobs:
+            job.error = None
+            self._commit([job])
+
+    def _transact(self, jobs: Sequence[Job[Session]]) -> sqlite3.Error | None:
+        """Why nothing was committed."""
         connection = self.writer
         try:
             self._begin()
@@ -94,9 +108,8 @@ class SqliteExecutor:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):  # the first error tells; a closed transaction is what we want
                     connection.execute("ROLLBACK")
-            reason = trouble(error, self._path)
-            for job in jobs:
-                job.error = reason
+            return error
+        return None
 
     def _begin(self) -> None:
         for left in reversed(range(TRIES)):

@@ -6,10 +6,11 @@ from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
-from tests.support.stores import World, a_draft, open_world, sqlite_url
+from tests.support.stores import World, a_draft, open_world
 
 from treadle.domain.states import RunStatus
 from treadle.store import events, files, keys, leases, run_data, run_list, run_rows, secrets, sweep, transitions
+from treadle.store.address import sqlite_url
 from treadle.store.prepared import Prepared
 from treadle.store.sqlite import SqliteExecutor
 
@@ -56,7 +57,7 @@ def statuses() -> Iterator[frozenset[RunStatus]]:
 
 @pytest.fixture
 async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
-    async with open_world(sqlite_url(tmp_path)) as made:
+    async with open_world(sqlite_url(tmp_path / "treadle.db")) as made:
         yield made
 
 

@@ -14,13 +14,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 from tests.support.postgres import PostgresServer
-from tests.support.stores import sqlite_url
 
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.identity import Role
 from treadle.domain.run import EngineName
 from treadle.domain.states import RUN_TERMINAL, STEP_TERMINAL, Phase, RunStatus, StepStatus
 from treadle.store import schema
+from treadle.store.address import sqlite_url
 from treadle.store.sql import SqlStore
 from treadle.store.tables import listed, metadata
 
@@ -113,7 +113,7 @@ def test_an_upgrade_makes_what_the_tables_say(database_url: str) -> None:
 
 
 def test_sqlite_has_the_same_tables_by_either_way(tmp_path: Path) -> None:
-    migrated, created = sqlite_url(tmp_path), f"sqlite:///{tmp_path / 'created.db'}"
+    migrated, created = sqlite_url(tmp_path / "treadle.db"), f"sqlite:///{tmp_path / 'created.db'}"
     schema.upgrade(migrated)
     with connected(migrated) as one, connected(created) as other:
         metadata.create_all(other)
