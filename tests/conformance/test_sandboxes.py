@@ -19,6 +19,7 @@ from treadle import command
 from treadle.domain.errors import ConfigurationError
 from treadle.ports import Box
 from treadle.sandbox import SANDBOXES, CheckedSandbox, choose
+from treadle.sandbox.bubblewrap import _SYSTEM
 from treadle.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -283,6 +284,26 @@ async def test_bubblewrap_shows_its_box_and_the_system_and_nothing_else(
     assert (shared / "file").read_text() == "x"
     assert not list(box.files.iterdir())
     assert not exists(Path("/tmp") / marker)
+
+
+@pytest.mark.bubblewrap
+async def test_bubblewrap_hides_the_service_s_own_even_where_the_system_is_shown(
+    bubblewrap: CheckedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opt = tmp_path / "opt"
+    data, key = opt / "treadle", opt / "key"
+    store = data / "mirrors" / "one"
+    for path, text in ((opt / "tool", "tool"), (data / "db", "db"), (store / "pack", "pack"), (key, "key")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr("treadle.sandbox.bubblewrap._SYSTEM", (*_SYSTEM, str(opt)))
+    settings = Settings.load({"TREADLE_DATA_DIR": str(data), "TREADLE_SECRET_KEY_FILE": str(key)})
+    box = make_box(tmp_path / "box", readable=(store,))
+    done = await run(
+        SANDBOXES["bubblewrap"](settings), box, f"cd {opt}; cat tool key treadle/mirrors/one/*; ls treadle"
+    )
+    assert done.stdout == b"toolpackmirrors\n"
+    assert "key: Permission denied" in done.stderr
 
 
 @pytest.mark.bubblewrap

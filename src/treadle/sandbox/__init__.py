@@ -17,7 +17,9 @@ class CheckedSandbox(Sandbox, Protocol):
 
 #: By name, the best first.
 SANDBOXES: Mapping[str, Callable[[Settings], CheckedSandbox]] = {
-    "bubblewrap": lambda _settings: BubblewrapSandbox(),
+    "bubblewrap": lambda settings: BubblewrapSandbox(
+        (settings.data_dir, settings.secret_key_file or settings.data_dir)
+    ),
     "none": lambda settings: NoSandbox(settings.kill_grace_seconds),
 }
 

@@ -41,6 +41,9 @@ _SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class BubblewrapSandbox:
+    """`hidden`: the service's own directories and files, lest they lie in what is shown of the system."""
+
+    hidden: tuple[Path, ...] = ()
     name = "bubblewrap"
     enforces_read_only = True
 
@@ -56,7 +59,7 @@ class BubblewrapSandbox:
             raise ConfigurationError(f"The sandbox bubblewrap does not work here: {error}", hint=hint) from error
         if done.exit_code != 0:
             said = done.stderr.strip().splitlines()[-1:] or [f"it ended with {done.exit_code}"]
-            raise ConfigurationError(f"The sandbox bubblewrap does not work here: {said[0]}.", hint=hint)
+            raise ConfigurationError(f"The sandbox bubblewrap does not work here: {said[0].rstrip('.')}.", hint=hint)
 
     def layout(self, box: Box) -> Layout:  # noqa: ARG002 - the same for every box
         return Layout(work_tree=WORK_TREE, home=HOME, config=CONFIG, files=FILES)
@@ -66,8 +69,25 @@ class BubblewrapSandbox:
     ) -> tuple[tuple[str, ...], Mapping[str, str]]:
         """A death by signal n shows as exit code 128 + n. The environment is inherited, never in argv."""
         ignoring, restoring = "--ignore-signal=TERM", "--default-signal=TERM"
-        wrapped = (_program("env"), ignoring, _program("bwrap"), *_NAMESPACES, *_mounts(box), "--")
+        wrapped = (_program("env"), ignoring, _program("bwrap"), *_NAMESPACES, *self._mounts(box), "--")
         return (*wrapped, "/usr/bin/env", restoring, *argv), environment
+
+    def _mounts(self, box: Box) -> list[str]:
+        options = ["--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", *_system(), "--proc", "/proc", "--dev", "/dev"]  # noqa: S108
+        for path in self.hidden:
+            if any(path.is_relative_to(shown) for shown in _SYSTEM):
+                options += ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind-try", os.devnull, str(path))
+        for path in box.readable:
+            if not path.is_relative_to("/usr") or any(path.is_relative_to(hidden) for hidden in self.hidden):
+                options += ("--ro-bind", str(path), str(path))
+        for bind, host, inside in (
+            ("--bind", box.home, HOME),
+            ("--bind", box.config, CONFIG),
+            ("--ro-bind", box.files, FILES),
+            ("--ro-bind" if box.is_read_only else "--bind", box.work_tree, WORK_TREE),
+        ):
+            options += (bind, str(host), str(inside))
+        return [*options, "--remount-ro", "/", "--chdir", str(WORK_TREE)]
 
 
 _NAMESPACES = (
@@ -78,22 +98,6 @@ _NAMESPACES = (
 
 def _program(name: str) -> str:
     return shutil.which(name, path=_SEARCH_PATH) or name
-
-
-def _mounts(box: Box) -> list[str]:
-    tree = "--ro-bind" if box.is_read_only else "--bind"
-    options = [*_system(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp"]  # noqa: S108
-    for path in box.readable:
-        if not path.is_relative_to("/usr"):
-            options += ("--ro-bind", str(path), str(path))
-    for bind, host, inside in (
-        ("--bind", box.home, HOME),
-        ("--bind", box.config, CONFIG),
-        ("--ro-bind", box.files, FILES),
-        (tree, box.work_tree, WORK_TREE),
-    ):
-        options += (bind, str(host), str(inside))
-    return [*options, "--remount-ro", "/", "--chdir", str(WORK_TREE)]
 
 
 def _system() -> list[str]:

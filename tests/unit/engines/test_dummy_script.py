@@ -1,14 +1,16 @@
 """Every action of a script, and every fault of one."""
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from treadle.domain.states import Phase
-from treadle.engines.dummy_script import Action, parse, reset_epoch
+from treadle.engines.dummy_script import _SHAPES, Action, parse, reset_epoch
 
 ACTIONS: tuple[tuple[str, object], ...] = (
     ("write", ["a/b.py", "x = 1\n"]),
@@ -112,3 +114,11 @@ def test_whatever_is_written_is_right_or_a_fault(entry: dict[str, object]) -> No
 
 def test_reset_times() -> None:
     assert reset_epoch("2027-01-15T09:00:00+01:00") == datetime(2027, 1, 15, 8, tzinfo=UTC).timestamp()
+
+
+def test_every_action_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/dummy.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(documented) == sorted({name for name, _ in ACTIONS})
+    assert set(documented) == set(_SHAPES)
