@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
@@ -51,7 +51,7 @@ class UploadedFile:
             return False
         try:
             self._form.write(chunk)
-        except MultipartParseError:
+        except FormParserError:
             raise _fault("The form cannot be read.") from None
         return True
 
@@ -81,11 +81,11 @@ class _Form:
                     "on_end": self._end,
                 },
             )
-        except MultipartParseError:
+        except FormParserError:
             raise _fault("The form cannot be read.") from None
 
     def write(self, chunk: bytes) -> None:
-        """Raises MultipartParseError, and InvalidInput for a part that is not the file."""
+        """Raises FormParserError, and InvalidInput for a part that is not the file."""
         if chunk and not self.is_complete:  # what follows the end is no part of the form
             self._parser.write(chunk)
 
