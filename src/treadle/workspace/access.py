@@ -29,6 +29,7 @@ from treadle.domain.git_url import DEFAULT_PORTS, GitLocation
 from treadle.workspace.failures import KEY_REFUSED
 from treadle.workspace.git import Access
 from treadle.workspace.hosts import public_addresses
+from treadle.workspace.memory import PrivateMemory
 
 #: The user that goes with a bare token, where the host wants a certain one.
 TOKEN_USERS = {"bitbucket.org": "x-token-auth"}
@@ -60,11 +61,11 @@ _OPENSSH_MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True, slots=True)
 class AccessRules:
-    """`known_hosts`: a directory with a file for each organization. `sockets`: where the agents' are made, on no
-    disk; None: in the system's temporary directory (the path of a socket must be short)."""
+    """`known_hosts`: a directory with a file for each organization. `memory`: where agents get their directories;
+    None: in the system's temporary directory (the path of a socket must be short)."""
 
     known_hosts: Path
-    sockets: Path | None
+    memory: PrivateMemory | None
     allow_local: bool
     allow_private_hosts: bool
     seconds: float
@@ -104,7 +105,8 @@ class AccessRules:
             yield Access(environment=_ssh_environment(location, known_hosts, addresses, None))
             return
         key = ssh_key_text(credentials.ssh_key)
-        directory = Path(tempfile.mkdtemp(prefix="treadle-ssh-", dir=self.sockets))
+        memory = self.memory
+        directory = memory.make_for_agent() if memory is not None else Path(tempfile.mkdtemp(prefix="treadle-agent-"))
         socket, pid_file = directory / "s", directory / "pid"
         seconds = str(int(self.seconds) + CONNECT_SECONDS)
         try:
@@ -116,6 +118,8 @@ class AccessRules:
         finally:
             _end_agent(pid_file, socket)
             shutil.rmtree(directory, ignore_errors=True)
+            if memory is not None:
+                memory.leave()
 
 
 def _over_http(location: GitLocation, credentials: GitCredentials, addresses: tuple[str, ...]) -> Access:

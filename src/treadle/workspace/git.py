@@ -108,8 +108,9 @@ class Git:
         return ("git", *place, *options, *arguments)
 
     @property
-    def cwd(self) -> Path | None:
-        return self.work_tree or self.directory
+    def cwd(self) -> Path:
+        """Never where the service was started: that may be somebody's repository."""
+        return self.work_tree or self.directory or Path("/")
 
     async def run(
         self,

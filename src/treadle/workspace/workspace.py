@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -54,6 +55,13 @@ class Place:
     def files(self) -> Path:
         return self.root / "files"
 
+    async def remove(self) -> None:
+        await remove_tree(self.config)
+        await remove_tree(self.root)
+        if not self.config.is_relative_to(self.root):
+            with suppress(OSError):  # other runs have theirs in there
+                self.config.parent.rmdir()
+
 
 class GitWorkspace:
     """Made by `GitWorkspaces.prepare`. For one task at a time."""
@@ -79,6 +87,7 @@ class GitWorkspace:
         self._submodules = tuple(submodules)
         self._lock = lock
         self._head = self._pushed = prepared.work_sha
+        self._is_staging = False  # or was, when something cut it short
         self._found: list[str] = []  # repositories found in the tree since the last commit
         self._nested: tuple[str, ...] = ()
         self._tree = _identity(place.code)
@@ -199,8 +208,7 @@ class GitWorkspace:
         return DiffSummary(encoder.files, encoder.additions, encoder.deletions, patch_bytes)
 
     async def remove(self) -> None:
-        await remove_tree(self._place.config)
-        await remove_tree(self._place.root)
+        await self._place.remove()
         self._lock.remove()
 
     # ---- the tree ----------------------------------------------------------------------------------------------------
@@ -209,6 +217,7 @@ class GitWorkspace:
         """Stages everything. Repositories that the agent made inside the tree lose their `.git` and become files;
         submodules stay at their commit."""
         await self._disarm()
+        self._is_staging = True
         options = ("--cached", "--raw", "-z", "--no-abbrev", "--ignore-submodules=none", *statistics)
         is_opened = False
         for _ in range(MAX_NESTED):
@@ -225,6 +234,7 @@ class GitWorkspace:
             repositories = [change.path for change in staged.changes if change.is_new_repository]
             moved = [change for change in staged.changes if change.is_moved_submodule]
             if not repositories and not moved:
+                self._is_staging = False
                 return staged
             await self._drop_repositories(repositories)
             await self._git.run("update-index", "--force-remove", "-z", "--stdin", stdin=b"\0".join(repositories))
@@ -247,6 +257,8 @@ class GitWorkspace:
     async def _disarm(self) -> None:
         """Git would look into a submodule that has a `.git`, and run what the agent may have configured there."""
         self._check_tree()
+        if self._is_staging:  # cut short, with repositories staged that are yet to become files
+            self._submodules = await anyio.to_thread.run_sync(self._read_submodules)
         for path in self._submodules:
             await drop_dot_git(self._place.code, path)
 

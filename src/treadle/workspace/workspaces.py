@@ -13,7 +13,6 @@ no backup and no forgotten directory holds them. Without one, the state is in th
 import asyncio
 import hashlib
 import os
-import stat
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +30,10 @@ from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.delivery import Delivery
 from treadle.workspace.git import Git, base_environment
 from treadle.workspace.locks import FileLock
+from treadle.workspace.memory import PrivateMemory
 from treadle.workspace.mirrors import Mirrors, Snapshot
 from treadle.workspace.refs import HEADS, REMOTE, TAGS, make_git_dir, write_branch
 from treadle.workspace.remote import Remote
-from treadle.workspace.removal import remove_tree
 from treadle.workspace.submodules import Submodules
 from treadle.workspace.workspace import GitWorkspace, Place
 
@@ -81,13 +80,13 @@ class GitWorkspaces:
             base_environment(given, allow_local=allow_local, follow_redirects=allow_private_hosts), command_seconds
         )
         digest = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:12]
-        memory = shared_memory / f"treadle-{os.getuid()}-{digest}"
-        self._memory = memory if _is_private(memory) else None
+        memory = PrivateMemory(shared_memory, digest)
+        self._memory = memory if memory.is_usable() else None
         self._allow_local = allow_local
         self._with_submodules = submodules
         self._rules = AccessRules(
             known_hosts=root / "known_hosts",
-            sockets=self._memory,
+            memory=self._memory,
             allow_local=allow_local,
             allow_private_hosts=allow_private_hosts,
             seconds=command_seconds,
@@ -105,10 +104,13 @@ class GitWorkspaces:
         except TimeoutError:
             raise WorkspaceError("Another process on this machine still works on this run.") from None
         try:
-            await remove_tree(place.config)
-            await remove_tree(place.root)
-            for folder in (place.root, place.config, place.code, place.home, place.files):
-                folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            await place.remove()
+            for folder in (place.root, place.code, place.home, place.files):
+                folder.mkdir(mode=_PRIVATE)
+            if self._memory is not None:
+                self._memory.make(place.config.name)
+            else:
+                place.config.mkdir(mode=_PRIVATE)
             return await self._clone(request, location, credentials, place, lock)
         except BaseException:
             await _to_the_end(_abandon(place, lock))
@@ -117,9 +119,10 @@ class GitWorkspaces:
     async def sweep(self, keep: frozenset[UUID]) -> None:
         """A run that a process on this machine still holds is left alone, too."""
         runs = self._root / "runs"
-        names = {path.name.removesuffix(".lock") for path in _listed(runs)} | {
-            path.name for path in _listed(self._memory)
-        }
+        names = {path.name.removesuffix(".lock") for path in _listed(runs)}
+        if self._memory is not None:
+            self._memory.sweep()
+            names |= {path.name for path in _listed(self._memory.root)}
         for name in names - {str(uuid) for uuid in keep}:
             if not _is_uuid(name) or not runs.is_dir():
                 continue
@@ -144,7 +147,7 @@ class GitWorkspaces:
 
     def _place(self, run: UUID) -> Place:
         root = self._root / "runs" / str(run)
-        return Place(root, (self._memory / str(run)) if self._memory is not None else root / "config")
+        return Place(root, self._memory.root / str(run) if self._memory is not None else root / "config")
 
     async def _clone(
         self,
@@ -250,8 +253,7 @@ async def _trailers(git: Git, source: str, work: str | None) -> Mapping[UUID, st
 
 
 async def _abandon(place: Place, lock: FileLock) -> None:
-    await remove_tree(place.config)
-    await remove_tree(place.root)
+    await place.remove()
     lock.remove()
 
 
@@ -270,22 +272,9 @@ async def _to_the_end(work: Coroutine[object, object, None]) -> None:
     task.result()
 
 
-def _is_private(memory: Path) -> bool:
-    """Whether the directory in shared memory is ours alone; made if it can be."""
+def _listed(directory: Path) -> list[Path]:
     try:
-        if not memory.parent.is_mount():
-            return False
-        memory.mkdir(mode=_PRIVATE, exist_ok=True)
-        status = memory.lstat()
-    except OSError:
-        return False
-    is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-    return is_ours and stat.S_IMODE(status.st_mode) & 0o077 == 0 and os.access(memory, os.W_OK)
-
-
-def _listed(directory: Path | None) -> list[Path]:
-    try:
-        return list(directory.iterdir()) if directory is not None else []
+        return list(directory.iterdir())
     except OSError:
         return []
 

@@ -67,7 +67,7 @@ class Bench:
         given: dict[str, object] = {"allow_local": True, "allow_private_hosts": True, "command_seconds": 60.0}
         made = GitWorkspaces(root or self.root, **{**given, **settings})  # type: ignore[arg-type]  # checked when called
         if made._memory is not None:
-            self._memories.append(made._memory)
+            self._memories.append(made._memory.root)
         return made
 
     def forget(self) -> None:

@@ -197,6 +197,7 @@ async def test_a_submodule_that_the_agent_fills_runs_nothing(
     (tree / "new").write_text("new\n")
     git("-c", "core.fsmonitor=false", "add", "--all", cwd=tree)
     assert trap.take_mark()
+    os.utime(tree / "lib/lib.py", (2, 2))
     await _everything(workspace, tmp_path)
     assert not trap.take_mark()
     assert "160000" in with_submodule.git("demo", "ls-tree", "work", "lib")

@@ -30,7 +30,7 @@ def _agents(bench: Bench) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if any(str(bench.workspaces._memory) in word for word in process.cmdline()):
+            if any(str(bench.workspaces._memory.root) in word for word in process.cmdline()):
                 found.append(process)
     return found
 
@@ -44,7 +44,7 @@ async def test_fetches_and_pushes_with_a_key(bench: Bench, origin: BareRepositor
     assert origin.log("demo", "work")[0].sha == commit.sha
     assert _agents(bench) == []
     assert bench.workspaces._memory is not None
-    assert [path.name for path in bench.workspaces._memory.iterdir()] == [workspace.box.config.name]
+    assert [path.name for path in bench.workspaces._memory.root.iterdir()] == [workspace.box.config.name]
     known = (bench.root / "known_hosts" / str(ORGANIZATION)).read_text()
     assert f"[127.0.0.1]:{ssh_server.port} " in known
 
@@ -148,7 +148,7 @@ async def test_the_key_is_in_no_file_and_no_argument(
         assert agents
         secret = ssh_server.private_key.decode().splitlines()[2]
         assert bench.workspaces._memory is not None
-        for root in (bench.root, bench.workspaces._memory):
+        for root in (bench.root, bench.workspaces._memory.root):
             for path in root.rglob("*"):
                 assert not path.is_file() or secret.encode() not in path.read_bytes()
         for process in psutil.process_iter():
@@ -179,7 +179,19 @@ async def test_cancelling_ends_the_agent(
     _, alive = psutil.wait_procs(agents, timeout=5)
     assert alive == []
     assert bench.workspaces._memory is not None
-    assert not list(bench.workspaces._memory.glob("treadle-ssh-*"))
+    assert not list(bench.workspaces._memory.root.glob("agent-*"))
+
+
+async def test_sweeping_removes_what_dead_agents_left(bench: Bench) -> None:
+    memory = bench.workspaces._memory
+    assert memory is not None
+    dead, living = memory.make_for_agent(), memory.make_for_agent()
+    ended = await asyncio.create_subprocess_exec("true")
+    await ended.wait()
+    (dead / "pid").write_text(f"{ended.pid}\n")
+    (living / "pid").write_text(f"{os.getpid()}\n")
+    await bench.workspaces.sweep(frozenset())
+    assert [path.name for path in memory.root.iterdir()] == [living.name]
 
 
 def test_key_text_ends_in_a_line_end() -> None:
