@@ -7,6 +7,7 @@ The loops here are measured: about 0.3 microseconds a line, so that git on one c
 another. `python -m benchmarks.diff` tells.
 """
 
+import codecs
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ class FileWriter:
     r"""Writes one file of the patch as a JSON object: `opening`, `write` for each piece of its text, `finish`.
 
     A piece is whole lines, each with its line end before it instead of after it: `\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a`.
+    Once in a hunk, the last line of a piece may be left open; the next piece then begins with more of it.
+
     The encoding of a file is known when its last line has been seen. So text is passed on at once only while it is
     ASCII, the same in both encodings; from then on pieces wait until one is not UTF-8 or the file ends. The text behind
     the second `@@` has no say: git cuts it where it stops being UTF-8.
@@ -47,8 +50,11 @@ class FileWriter:
         self.deletions = 0
         self._section = section
         self._is_binary = is_binary
-        self._encoding: str | None = None  # None: nothing but ASCII so far
-        self._waiting: deque[bytes] = deque()
+        self._encoding: str | None = None  # None: nothing but ASCII so far, or waiting
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._has_hunk_waiting = False
+        self._tail: str | None = None  # what ends the line that is open
         self._out: list[str] = []
         self._has_index = False
         self._hunks = 0
@@ -70,20 +76,27 @@ class FileWriter:
             f'"oldMode":{_mode(section.old_mode)},"newMode":{_mode(section.new_mode)},'
         ).encode()
 
-    def write(self, piece: bytes) -> Iterator[bytes]:
+    @property
+    def has_hunks(self) -> bool:
+        """Whether the header is over."""
+        return self._hunks > 0 or self._has_hunk_waiting
+
+    def write(self, piece: bytes, *, is_open: bool = False) -> Iterator[bytes]:
         """What of the object is ready."""
         if self._encoding is None and (self._waiting or not piece.isascii()):
-            if _is_utf8(piece):
-                self._waiting.append(piece)
+            if self._is_utf8_so_far(piece):
+                self._has_hunk_waiting = self._has_hunk_waiting or b"\n@@" in piece
+                self._waiting.append((piece, is_open))
                 return
             yield from self._settle("latin-1")
-        yield self._convert(piece)
+        yield self._convert(piece, is_open=is_open)
 
     def finish(self) -> Iterator[bytes]:
         """The rest of the object."""
         if self._encoding is None:
-            yield from self._settle("utf-8")
+            yield from self._settle("latin-1" if self._decoder.getstate()[0] else "utf-8")
         self._out = []
+        self._close_line("")
         self._end_hunk()
         if not self._hunks:
             self._check_without_hunks()
@@ -94,11 +107,51 @@ class FileWriter:
     def _settle(self, encoding: str) -> Iterator[bytes]:
         self._encoding = encoding
         while self._waiting:
-            yield self._convert(self._waiting.popleft())
+            piece, is_open = self._waiting.popleft()
+            yield self._convert(piece, is_open=is_open)
 
-    def _convert(self, piece: bytes) -> bytes:
+    def _is_utf8_so_far(self, piece: bytes) -> bool:
+        try:
+            self._decoder.decode(piece)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _convert(self, piece: bytes, *, is_open: bool) -> bytes:
         self._out = []
-        head, *hunks = _escaped(piece).split("\n@@")  # with the blank behind it this takes twice as long
+        text = _escaped(piece)
+        if self._tail is not None:
+            more = text.partition("\n")[0]
+            self._out.append(more)
+            text = text[len(more) :]
+            if text or not is_open:
+                text = self._close_line(text)
+        if text:
+            self._add_text(text)
+            if is_open:
+                self._open_line()
+        return "".join(self._out).encode("utf-8" if self._encoding == "latin-1" else "latin-1")
+
+    def _open_line(self) -> None:
+        """Takes back the end of the last line, which is to have more content."""
+        rows = self._out.pop()
+        end = rows.rindex('","oldLine":')  # not of the content: its quotes are escaped
+        self._out.append(rows[:end])
+        self._tail = rows[end:]
+
+    def _close_line(self, text: str) -> str:
+        """Ends the open line, if any, and gives what of the text is not its mark."""
+        if self._tail is None:
+            return text
+        tail, self._tail = self._tail, None
+        if text.startswith("\n\\"):
+            tail = _marked(tail)
+            text = text[text.find("\n", 1) :] if "\n" in text[1:] else ""
+        self._out.append(tail)
+        return text
+
+    def _add_text(self, text: str) -> None:
+        head, *hunks = text.split("\n@@")  # with the blank behind it this takes twice as long
         if head:
             if self._hunks:
                 self._add_lines(head)
@@ -109,7 +162,6 @@ class FileWriter:
             self._begin_hunk(header)
             if len(hunk) > len(header):
                 self._add_lines(hunk[len(header) :])
-        return "".join(self._out).encode("utf-8" if self._encoding == "latin-1" else "latin-1")
 
     def _read_header(self, text: str) -> None:
         for line in text[1:].split("\n"):
@@ -196,8 +248,10 @@ class FileWriter:
     def _mixed(self, text: str) -> list[str]:
         rows: list[str] = []
         add, old, new = rows.append, self._old, self._new
+        lines = text.split("\n")
+        del lines[0]  # what is before the first line end: nothing
         try:
-            for line in text[1:].split("\n"):
+            for line in lines:
                 match line[0]:
                     case "+":
                         add(
@@ -219,7 +273,7 @@ class FileWriter:
                         )
                         old += 1
                     case "\\":  # of the line before, which is always in the same piece
-                        rows[-1] = rows[-1].removesuffix("false}") + "true}"
+                        rows[-1] = _marked(rows[-1])
                     case _:
                         raise self._malformed(f"has a line that is not of a hunk: {line[:120]!r}")
         except IndexError:
@@ -241,17 +295,18 @@ def _escaped(piece: bytes) -> str:
     return text
 
 
-def _is_utf8(piece: bytes) -> bool:
-    try:
-        piece.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _marked(row: str) -> str:
+    """The line as one without a newline at its end."""
+    return row.removesuffix("false}") + "true}"
 
 
 def _name_encoding(section: Section) -> str:
     """What reads both names of a file without loss."""
-    return "utf-8" if _is_utf8(section.path + b"\n" + (section.old_path or b"")) else "latin-1"
+    try:
+        (section.path + b"\n" + (section.old_path or b"")).decode()
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
 
 
 def _boolean(value: bool) -> str:

@@ -19,7 +19,9 @@ from treadle.domain.hunks import FileWriter
 from treadle.domain.raw_diff import MalformedDiffError, RawPart, Section, read_numstat
 
 _BLOCK_BYTES = 256 * 1024  # large enough for speed, small enough for memory
+_SMALLEST_BLOCK = 64  # room for a mark and its line end
 _BACKSLASH = ord("\\")
+_END = b"\0"  # behind the last line end, so that no mark is waited for
 
 
 class DiffEncoder:
@@ -33,12 +35,12 @@ class DiffEncoder:
         write(encoder.close())
 
     The JSON is `{"files": [...]}` as `treadle.domain.diff.CodeDiff` describes it, in camel case. `feed` holds as little
-    as it can: a file whose changed lines are not ASCII waits for its last line, anything else for the end of a line.
+    as it can: a file whose changed lines are not ASCII waits for its last line, anything else for a block or a line.
     Raises MalformedDiffError; the encoder is of no use then. `block_bytes` is how much text is worked on at once.
     """
 
     def __init__(self, *, block_bytes: int = _BLOCK_BYTES) -> None:
-        self._block_bytes = block_bytes
+        self._block_bytes = max(block_bytes, _SMALLEST_BLOCK)
         self.files = 0
         #: Lines of the files that are complete.
         self.additions = 0
@@ -50,8 +52,10 @@ class DiffEncoder:
         self._sections: deque[Section] = deque()
         self._unsettled: dict[bytes, None] = {}  # in git's order
         self._binary: dict[bytes, bool] = {}
-        # The input not worked on. It begins with a line end: each block is lines that have theirs before them.
+        # The input not worked on. It begins with a line end, for blocks are lines that have theirs before them, or in
+        # the middle of a long line.
         self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._writer: FileWriter | None = None
 
     @property
@@ -86,8 +90,10 @@ class DiffEncoder:
             self._begin_patch(patch)
         else:
             self._pending.append(chunk)
-        # A chunk without a line end completes nothing: a long line is not joined again for every chunk of it.
-        if not self._unsettled and (b"\n" in chunk or not chunk):
+            self._pending_bytes += len(chunk)
+        # Small chunks without a line end wait, not to be joined again for every one of them.
+        is_enough = self._pending_bytes > self._block_bytes or b"\n" in chunk or not chunk
+        if is_enough and not self._unsettled:
             yield from self._work()
 
     def close_pieces(self) -> Iterator[bytes]:
@@ -99,13 +105,10 @@ class DiffEncoder:
             raise MalformedDiffError("Git's diff ends before its patch begins.")
         if self._unsettled:
             raise MalformedDiffError(f"Whether {next(iter(self._unsettled))!r} is binary was not settled.")
+        self._pending.append(_END)
         yield from self._work()
-        rest = b"".join(self._pending)
-        self._pending = []
-        if not rest.endswith(b"\n"):
+        if self._pending != [b"\n" + _END]:
             raise MalformedDiffError("Git's diff ends in the middle of a line.")
-        if len(rest) > 1:
-            yield from self._block(rest[:-1])
         yield from self._finish_file()
         if self._sections:
             raise MalformedDiffError(f"Git's patch ends before the file {self._sections[0].path!r}.")
@@ -119,19 +122,42 @@ class DiffEncoder:
 
     def _work(self) -> Iterator[bytes]:
         data = b"".join(self._pending)
-        self._pending = []
         start = 0
-        while (end := _block_end(data, start, self._block_bytes)) > start:
-            yield from self._block(data[start:end])
+        while True:
+            end, is_cut = self._next_end(data, start)
+            if end <= start:
+                break
+            yield from self._block(data[start:end], is_cut=is_cut)
             start = end
         self._pending = [data[start:]]
+        self._pending_bytes = len(data) - start
 
-    def _block(self, block: bytes) -> Iterator[bytes]:
+    def _next_end(self, data: bytes, start: int) -> tuple[int, bool]:
+        """Where the next block ends, -1 where that is not known yet, and whether that is in the middle of a line.
+
+        It is, when the line is longer than a block and of a hunk. Headers are always read whole.
+        """
+        limit = min(start + self._block_bytes, len(data) - 1)
+        end = _last_line_end(data, start + 1, limit)
+        if end >= 0:
+            return end, False
+        if limit == start + self._block_bytes and self._is_of_hunk(data, start):
+            line_end = data.find(b"\n", start + 1, limit)
+            return (limit if line_end < 0 else line_end), True
+        return _first_line_end(data, limit), False
+
+    def _is_of_hunk(self, data: bytes, start: int) -> bool:
+        """Whether a line of a hunk begins here, or goes on."""
+        if self._writer is None or not self._writer.has_hunks:
+            return False
+        return data[start : start + 1] != b"\n" or data[start + 1] in b"+- "
+
+    def _block(self, block: bytes, *, is_cut: bool) -> Iterator[bytes]:
         piece, *files = block.split(b"\ndiff --git ")
         if piece:
             if self._writer is None:
                 raise MalformedDiffError(f"Git's patch begins with no file: {piece[:120]!r}.")
-            yield from self._writer.write(piece)
+            yield from self._writer.write(piece, is_open=is_cut)
         for text in files:
             yield from self._finish_file()
             writer = self._begin_file()
@@ -157,23 +183,22 @@ class DiffEncoder:
             self._writer = None
 
 
-def _block_end(data: bytes, start: int, block_bytes: int) -> int:
-    r"""Where the next block ends: at a line end with something behind it that is no `\ No newline` mark, for that
-    belongs to its line. -1 where there is none yet.
+def _last_line_end(data: bytes, start: int, end: int) -> int:
+    r"""The last one with something behind it that is no `\ No newline` mark, for that belongs to its line; or -1.
 
-    The block is at most `block_bytes` long, or one line where that is longer.
+    `end` is at most one less than the length of the data: what is behind the last byte is not known yet.
     """
-    last = len(data) - 1  # a line end there might have a mark to come
-    limit = min(start + block_bytes, last)
-    end = data.rfind(b"\n", start + 1, limit)
-    while end > start and data[end + 1] == _BACKSLASH:
-        end = data.rfind(b"\n", start + 1, end)
-    if end > start:
-        return end
-    end = data.find(b"\n", limit, last)
-    while end >= 0 and data[end + 1] == _BACKSLASH:
-        end = data.find(b"\n", end + 1, last)
-    return end
+    found = data.rfind(b"\n", start, end)
+    while found >= 0 and data[found + 1] == _BACKSLASH:
+        found = data.rfind(b"\n", start, found)
+    return found
+
+
+def _first_line_end(data: bytes, start: int) -> int:
+    found = data.find(b"\n", start, len(data) - 1)
+    while found >= 0 and data[found + 1] == _BACKSLASH:
+        found = data.find(b"\n", found + 1, len(data) - 1)
+    return found
 
 
 def _joined(pieces: Iterator[bytes]) -> bytes:

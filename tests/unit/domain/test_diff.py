@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.apply_diff import FileJson, apply_diff, files_of
+from tests.support.apply_diff import FileJson, LineJson, apply_diff, files_of
 from tests.support.git_trees import Files, TreeRepository
 
 from treadle.domain.diff import (
@@ -34,8 +34,12 @@ def diff_of(repository: TreeRepository, old: Files, new: Files, *overrides: str)
     return files_of(repository.encode(*overrides))
 
 
+def lines_of(file: FileJson) -> list[LineJson]:
+    return [line for change in file["changes"] for line in change["diff"]]
+
+
 def text_of(file: FileJson) -> list[tuple[str, str]]:
-    return [(line["type"], line["content"]) for change in file["changes"] for line in change["diff"]]
+    return [(line["type"], line["content"]) for line in lines_of(file)]
 
 
 def flags_of(file: FileJson) -> set[str]:
@@ -356,47 +360,78 @@ def test_totals_and_where_the_patch_begins(repository: TreeRepository) -> None:
     assert parse(output).deletions == 1
 
 
-def large_patch() -> Iterator[bytes]:
-    """16 MB of one new file."""
-    lines = 400_000
+LINE = b"a line as long as lines of code may be\n"
+
+
+def large_patch(text: bytes, times: int) -> Iterator[bytes]:
+    """A new file that is the text so many times."""
+    patch = b"diff --git a/large b/large\nnew file mode 100644\nindex %040d..%040d\n--- /dev/null\n+++ b/large\n"
     yield b":000000 100644 %040d %040d A\0large\0\0" % (0, 1)
-    yield b"diff --git a/large b/large\nnew file mode 100644\nindex %040d..%040d\n--- /dev/null\n+++ b/large\n" % (0, 1)
-    yield b"@@ -0,0 +1,%d @@\n" % lines
-    for _ in range(lines // 1000):
-        yield b"+a line as long as lines of code may be\n" * 1000
+    yield patch % (0, 1)
+    lines = text.count(b"\n") * times or 1
+    heading = b"" if text.isascii() else "ñ".encode()
+    yield b"@@ -0,0 +1,%d @@ %b\n" % (lines, heading)
+    if lines == 1:
+        yield b"+"
+    for _ in range(times):
+        yield text
+    if lines == 1:
+        yield b"\n\\ No newline at end of file\n"
 
 
-def test_the_patch_is_not_held() -> None:
+@pytest.mark.parametrize(
+    ("text", "times", "most"),
+    [
+        pytest.param(b"+" + (LINE + b"+") * 999 + LINE, 400, 4_000_000, id="lines"),
+        pytest.param(LINE.strip() * 1000, 400, 4_000_000, id="one line"),
+        # Waits for its end, as it is.
+        pytest.param("größe".encode() * 6000, 400, 24_000_000, id="one line that is not ascii"),
+    ],
+)
+def test_the_patch_is_not_held(text: bytes, times: int, most: int) -> None:
     encoder = DiffEncoder()
     written = 0
     tracemalloc.start()
     try:
-        for chunk in large_patch():
-            written += len(encoder.feed(chunk))
-        written += len(encoder.close())
+        for chunk in large_patch(text, times):
+            written += sum(map(len, encoder.feed_pieces(chunk)))
+        written += sum(map(len, encoder.close_pieces()))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert encoder.additions == 400_000
-    assert written > 40_000_000
-    assert peak < 4_000_000
+    assert encoder.additions == (text.count(b"\n") * times or 1)
+    assert written > len(text) * times
+    assert peak < most
 
 
-def test_a_line_in_many_chunks_is_joined_once() -> None:
-    """A hundred thousand chunks of one line take no time; joined for each of them it would be minutes."""
-    head = (
-        b":000000 100644 %040d %040d A\0a\0\0diff --git a/a b/a\nnew file mode 100644\nindex %040d..%040d\n"
-        b"--- /dev/null\n+++ b/a\n@@ -0,0 +1 @@\n+"
-    ) % (0, 1, 0, 1)
+def test_a_line_in_many_chunks_is_whole() -> None:
     encoder = DiffEncoder()
-    encoded = encoder.feed(head)
-    for _ in range(100_000):
-        encoded += encoder.feed(b"a" * 100)
-    encoded += encoder.feed(b"\n") + encoder.close()
+    encoded = b"".join(map(encoder.feed, large_patch(b'"a\\', 100_000))) + encoder.close()
 
     [file] = files_of(encoded)
-    assert text_of(file) == [("Added", "a" * 10_000_000)]
+    assert text_of(file) == [("Added", '"a\\' * 100_000)]
+    assert file["changes"][0]["diff"][0]["noNewlineAtEnd"]
+
+
+@pytest.mark.parametrize("kind", [b"x", "é".encode(), b"\xe9"])
+def test_lines_of_any_length_by_blocks_of_one_size(kind: bytes) -> None:
+    """Wherever a block ends: in a line, before a mark, in what follows a mark."""
+    for length in range(150):
+        text, heading = (b"x" * length + kind, b"h" * (length % 80))
+        hunk = b"@@ -%d,2 +%d,2 @@ " + heading + b"\n-" + text + b"\n \n+" + text + b"\n"
+        marked = b"@@ -9 +9 @@\n-" + text + b"\n\\ No newline at end of file\n+" + text + b"?\n"
+        stream = RAW + HEADER + hunk % (1, 1) + hunk % (5, 5) + marked + b"\\ No newline at end of file\n"
+        encoder = DiffEncoder(block_bytes=1)
+        encoded = encoder.feed(stream) + encoder.close()
+
+        whole = DiffEncoder()
+        assert encoded == whole.feed(stream) + whole.close()
+        [file] = files_of(encoded)
+        assert [(line["noNewlineAtEnd"], len(line["content"].encode(file["encoding"]))) for line in lines_of(file)] == [
+            *[(False, length + len(kind)), (False, 0), (False, length + len(kind))] * 2,
+            *[(True, length + len(kind)), (True, length + len(kind) + 1)],
+        ]
 
 
 ONE, TWO = b"1" * 40, b"2" * 40

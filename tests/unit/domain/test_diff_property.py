@@ -20,6 +20,8 @@ NASTY_LINES = [
     *(b"\\ No newline at end of file", b"\\", b'"', b'\\"\\u0000\\n', b"rename from x", b"%s %d {} {x}"),
     *("größe".encode(), "語\u2028".encode(), "\U0001f9f5".encode(), b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3"),
     *(b"Subproject commit 1111111111111111111111111111111111111111", b"def " + 50 * "ñ".encode()),
+    # Longer than the smallest block.
+    *(b"long " * 50, b"\xe9" * 150, "語".encode() * 70, b"x" * 100 + b"\xff", b'","oldLine":' * 20, b'\\"' * 90),
 ]
 NASTY_NAMES = [
     *(b"a", b"b", b"c", b" ", b" b", b"a b/c", b'"', b'q"uote', b"tab\tname", b"new\nline", b"\\", b"back\\slash"),
