@@ -10,7 +10,6 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import uvicorn
@@ -21,7 +20,7 @@ from starlette.routing import Route
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, uuid TEXT UNIQUE, body TEXT, status TEXT);
-CREATE TABLE IF NOT EXISTS steps (id INTEGER PRIMARY KEY, run INTEGER, position INTEGER, text TEXT);
+CREATE TABLE IF NOT EXISTS steps (run INTEGER, position INTEGER, text TEXT, PRIMARY KEY (run, position));
 CREATE TABLE IF NOT EXISTS events (run INTEGER, number INTEGER, type TEXT, PRIMARY KEY (run, number));
 """
 
@@ -33,9 +32,10 @@ class Database:
         self._path = path
         self._writes: SimpleQueue[Write] = SimpleQueue()
         self._reader = self._connect()
-        self._reading = ThreadPoolExecutor(1)  # more only wait for each other
         self._loop = asyncio.get_running_loop()
+        self._reads: SimpleQueue[tuple[str, asyncio.Future[tuple[str, list[str]]]]] = SimpleQueue()
         threading.Thread(target=self._write, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -69,17 +69,33 @@ class Database:
         await done
 
     async def select(self, uuid_: str) -> tuple[str, list[str]]:
-        return await self._loop.run_in_executor(self._reading, self._select, uuid_)
+        found = self._loop.create_future()
+        self._reads.put((uuid_, found))
+        return await found
+
+    def _read(self) -> None:
+        """What waits together is read together: else each read waits for the interpreter's lock by itself."""
+        while True:
+            batch = [self._reads.get()]
+            while not self._reads.empty():
+                batch.append(self._reads.get())
+            answers = [(found, self._select(uuid_)) for uuid_, found in batch]
+            self._loop.call_soon_threadsafe(_answer, answers)
 
     def _select(self, uuid_: str) -> tuple[str, list[str]]:
         row, body = self._reader.execute("SELECT id, body FROM runs WHERE uuid = ?", (uuid_,)).fetchone()
         steps = self._reader.execute("SELECT text FROM steps WHERE run = ? ORDER BY position", (row,)).fetchall()
-        return body, [text for (text,) in steps]
+        return str(body), [str(text) for (text,) in steps]
 
 
 def _resolve(batch: list[Write]) -> None:
     for *_, done in batch:
         done.set_result(None)
+
+
+def _answer(answers: list[tuple[asyncio.Future[tuple[str, list[str]]], tuple[str, list[str]]]]) -> None:
+    for found, answer in answers:
+        found.set_result(answer)
 
 
 def build(path: str) -> Starlette:
