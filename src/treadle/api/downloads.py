@@ -22,13 +22,14 @@ async def download(
     content: Content, *, media_type: str, headers: Mapping[str, str] | None = None, head: bytes = b"", tail: bytes = b""
 ) -> Response:
     """`content` between `head` and `tail`. Raises NotFound before anything is sent."""
-    given = dict(headers or {})
+    # As a header, or Starlette would claim that every text is UTF-8.
+    given = {"Content-Type": media_type, **(headers or {})}
     if content.size <= AT_ONCE_BYTES:
-        return Response(b"".join((head, await content.read(), tail)), headers=given, media_type=media_type)
+        return Response(b"".join((head, await content.read(), tail)), headers=given)
     chunks = content.stream()
     first = await anext(chunks, b"")
     given["Content-Length"] = str(len(head) + content.size + len(tail))
-    return StreamingResponse(_joined(head + first, chunks, tail), headers=given, media_type=media_type)
+    return StreamingResponse(_joined(head + first, chunks, tail), headers=given)
 
 
 def attachment(name: str) -> str:

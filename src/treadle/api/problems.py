@@ -9,6 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from treadle.api.json_bytes import encode
 from treadle.domain.events import JsonValue
@@ -72,7 +73,19 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     }
     code = _CODES.get(error.status_code, "http_error")
     detail = said.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, code, detail, headers=error.headers or {}).response()
+    headers = _allow(request) if error.status_code == 405 else error.headers or {}  # noqa: PLR2004 - HTTP's
+    return Problem(error.status_code, code, detail, headers=headers).response()
+
+
+def _allow(request: Request) -> Mapping[str, str]:
+    """Of all routes of the path; the router knows only the first."""
+    found = {
+        method
+        for route in request.app.router.routes
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }
+    return {"Allow": ", ".join(sorted(found))}
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

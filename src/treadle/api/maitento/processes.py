@@ -123,12 +123,12 @@ class Processes:
         media_type = preferred(request.headers.get("accept", ""), (JSON, PATCH))
         form = DiffForm.PATCH if media_type == PATCH else DiffForm.STRUCTURED
         run, content = await self._runs.diff(caller.principal, run_id(request), form)
-        headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+        headers = {"Content-Type": media_type, "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
         if content is not None:
             return await download(content, media_type=media_type, headers=headers)
         if any(step.commit_sha for step in run.steps):
             raise NotFound("The diff of this process's commits is not there yet.", hint="Ask again in a moment.")
-        return Response(_EMPTY_DIFF[form], headers=headers, media_type=media_type)
+        return Response(_EMPTY_DIFF[form], headers=headers)
 
     async def _body(self, request: Request) -> bytes:
         return await read_json(request, self._max_request_bytes)

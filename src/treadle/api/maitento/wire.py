@@ -9,6 +9,9 @@ from treadle.domain.run import Run, Step, StoredFile, StructuredOutput, Usage
 #: Where a process has room for its diff. Inside a JSON string the quotes would be escaped, so it stands only there.
 _NO_DIFF = b'"diff":null'
 
+#: No line breaks to the standard, but to many a client that is written with `splitlines`.
+_LINE_BREAKS = (("\x85".encode(), rb"\u0085"), ("\u2028".encode(), rb"\u2028"), ("\u2029".encode(), rb"\u2029"))
+
 
 def process_bytes(run: Run, diff: bytes | None = None) -> bytes:
     """A process, whole. `diff` is JSON already and goes in as it is."""
@@ -117,4 +120,7 @@ def event(happened: Event) -> JsonObject:
 
 def event_frame(happened: Event) -> bytes:
     """An event as a server-sent one. JSON holds no line break, so it is one line of `data`."""
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (happened.number, happened.type.encode(), encode(event(happened)))
+    data = encode(event(happened))
+    for character, escape in _LINE_BREAKS:
+        data = data.replace(character, escape)
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (happened.number, happened.type.encode(), data)
