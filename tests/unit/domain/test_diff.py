@@ -463,13 +463,13 @@ def test_the_stream_that_the_malformed_ones_are_made_of_is_good() -> None:
         (GOOD.replace(b"-1 +1", b"-1 +x"), "hunk header"),
         (GOOD.replace(b"+b\n", b"\n"), "an empty line"),
         (GOOD.replace(b"-a\n", b"\\ No newline at end of file\n-a\n"), "mark without its line"),
-        (GOOD.replace(b"+b\n", b"*b\n"), "not of a hunk"),
+        (GOOD.replace(b"+b\n", b"*b\n"), "a line that git does not write"),
         (GOOD.replace(b".." + TWO, b".." + ONE), "not the one that the raw part names"),
         (GOOD.replace(b"--- a/a\n", b"GIT binary patch\n"), "header line"),
         (RAW + HEADER, "ends before its changes"),
         (RAW + b"diff --git a/a b/a\n", "not the one that the raw part names"),
-        (GOOD.replace(b"-1 +1", b"-0,0 +1,2").replace(b"-a\n", b"x\n"), "not of a hunk"),
-        (GOOD.replace(b"-1 +1", b"-1,2 +0,0").replace(b"+b\n", b"x\n"), "not of a hunk"),
+        (GOOD.replace(b"-1 +1", b"-0,0 +1,2").replace(b"-a\n", b"x\n"), "a line that git does not write"),
+        (GOOD.replace(b"-1 +1", b"-1,2 +0,0").replace(b"+b\n", b"x\n"), "a line that git does not write"),
     ],
 )
 def test_malformed_streams_are_refused(stream: bytes, says: str | None) -> None:
