@@ -528,8 +528,9 @@ class Workspace(Protocol):
     async def undo(self) -> Sequence[str]:
         """Throws uncommitted work away; the paths that had any. The agent's own .git is made anew."""
 
-    async def patch(self) -> bytes:
-        """The uncommitted work as a binary patch on the last commit, which `apply` takes; b"" when there is none."""
+    async def patch(self, *, since: str | None = None) -> bytes:
+        """The uncommitted work as a binary patch on the last commit, or what was committed `since` another one, as
+        `apply` takes it; b"" when there is none."""
 
     async def apply(self, patch: bytes) -> None: ...
 

@@ -48,9 +48,10 @@ class Checkpoints:
         phase: Phase,
         outcome: Outcome,
         *,
-        has_changes: bool,
+        base_sha: str,
+        patch: bytes,
     ) -> None:
-        """Durable on return. `has_changes` False saves asking Git for a patch."""
+        """Durable on return. `patch`: the work that is not pushed, on `base_sha`."""
         name = f"{self._prefix}/{step.position}-{phase.lower()}-{self._progress.fence.lease}"
         session_blob = patch_blob = None
         if outcome.session is not None:
@@ -58,7 +59,6 @@ class Checkpoints:
             if archive is not None:
                 session_blob = f"{name}.tar"
                 await self._blobs.put(session_blob, archive)
-        patch = await workspace.patch() if has_changes else b""
         if patch:
             patch_blob = f"{name}.patch"
             await self._blobs.put(patch_blob, patch)
@@ -72,7 +72,7 @@ class Checkpoints:
                 engine=engine.name,
                 session_blob=session_blob,
                 patch_blob=patch_blob,
-                base_sha=await workspace.head(),
+                base_sha=base_sha,
                 output=self._progress.clean(outcome.output) if outcome.output is not None else None,
                 structured_output=self._progress.clean_answer(outcome.structured_output),
             ),

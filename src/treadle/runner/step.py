@@ -1,5 +1,6 @@
 """One step: its phases, then the commit and the push; or, for an analysis-only step, the answer alone."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ from treadle.domain.errors import StepUnsuccessful
 from treadle.domain.events import Draft, EventType, JsonObject, clip
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, StepStatus
-from treadle.ports import Layout, Outcome, Sandbox, StepUpdate, Workspace
+from treadle.ports import Engine, Layout, Outcome, Sandbox, StepUpdate, Workspace
 from treadle.runner import prompts
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
@@ -16,12 +17,22 @@ from treadle.services.progress import Progress
 from treadle.services.secrets import RunSecrets
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last phase that was done, and by whom."""
+
+    engine: Engine
+    phase: Phase
+    outcome: Outcome
+
+
 @dataclass(slots=True)
 class Answer:
     """What a step has to say so far."""
 
     output: str | None = None
     structured_output: StructuredOutput | None = None
+    last: Last | None = None
 
 
 class StepRunner:
@@ -71,7 +82,7 @@ class StepRunner:
         for phase in step.phases[len(done) :]:
             await self._phase(step, phase, answer)
         if step.is_commitable:
-            await self._deliver(step)
+            await self._deliver(step, answer)
         await self._record(
             step,
             Draft(EventType.STEP_FINISHED, {"status": StepStatus.SUCCESS, "failureDetails": None}),
@@ -110,10 +121,10 @@ class StepRunner:
         structured = outcome.structured_output
         if structured is not None and not structured.was_successful:
             raise StepUnsuccessful(f"The engine says that it did not succeed: {structured.output}")
-        kept = replace(outcome, output=answer.output, structured_output=answer.structured_output)
-        await self._checkpoints.save(
-            self._workspace, self.layout, engine, step, phase, kept, has_changes=not is_read_only
-        )
+        answer.last = Last(engine, phase, outcome)
+        if phase is not Phase.VALIDATION:  # what validation leaves is kept while it is pushed
+            patch = b"" if is_read_only else await self._workspace.patch()
+            await self._keep(step, answer, await self._workspace.head(), patch)
 
     async def _undo(self, step: Step, phase: Phase) -> None:
         """Without a sandbox the analysis could write: whatever it changed is undone, and said."""
@@ -122,8 +133,22 @@ class StepRunner:
             data: JsonObject = {"paths": list(paths[:100]), "count": len(paths)}
             await self._progress.note(Draft(EventType.WORKSPACE_CHANGES_UNDONE, data, step.position, phase))
 
-    async def _deliver(self, step: Step) -> None:
+    async def _keep(self, step: Step, answer: Answer, base_sha: str, patch: bytes) -> None:
+        """What the next worker goes on from, should this one die."""
+        last = answer.last
+        if last is None:  # nothing was done here since the last checkpoint
+            return
+        outcome = replace(last.outcome, output=answer.output, structured_output=answer.structured_output)
+        await self._checkpoints.save(
+            self._workspace, self.layout, last.engine, step, last.phase, outcome, base_sha=base_sha, patch=patch
+        )
+
+    async def _keep_committed(self, step: Step, answer: Answer, base_sha: str) -> None:
+        await self._keep(step, answer, base_sha, await self._workspace.patch(since=base_sha))
+
+    async def _deliver(self, step: Step, answer: Answer) -> None:
         """Commit, compare, push, diff. The step's trailer is what makes this happen at most once."""
+        base_sha = await self._workspace.head()
         commit = await self._workspace.commit(step.text, step.id)
         for path in await self._workspace.nested_repositories():
             await self._progress.note(Draft(EventType.WORKSPACE_NESTED_REPOSITORY, {"path": path}, step.position))
@@ -142,7 +167,13 @@ class StepRunner:
             Draft(EventType.GIT_COMMITTED, committed, step.position),
             Draft(EventType.GIT_COMPARED, {"ahead": ahead, "behind": behind}, step.position),
         )
-        sha = await self._workspace.push()
+        keeping = asyncio.create_task(self._keep_committed(step, answer, base_sha))
+        try:
+            sha = await self._workspace.push()
+            await keeping
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
         drafts = [Draft(EventType.GIT_PUSHED, {"sha": sha, "branch": self._run.branch_work}, step.position)]
         if sha != commit.sha:
             drafts.insert(0, Draft(EventType.GIT_REBASED, {"from": commit.sha, "to": sha}, step.position))

@@ -165,13 +165,13 @@ class GitWorkspace:
         await self._make_agent_git()
         return paths
 
-    async def patch(self) -> bytes:
-        staged = await self._stage()
-        if not staged.changes:
+    async def patch(self, *, since: str | None = None) -> bytes:
+        if since is None and not (await self._stage()).changes:
             return b""
-        options = ("--cached", "--binary", "--full-index", "--no-renames", "--no-color", "--no-ext-diff")
+        revisions = ("--cached", self._head) if since is None else (since, self._head)
+        options = ("--binary", "--full-index", "--no-renames", "--no-color", "--no-ext-diff")
         prefixes = ("--no-textconv", "--ignore-submodules=none", "--src-prefix=a/", "--dst-prefix=b/")
-        return await self._git.out("diff", *options, *prefixes, self._head)
+        return await self._git.out("diff", *options, *prefixes, *revisions)
 
     async def apply(self, patch: bytes) -> None:
         if patch:
