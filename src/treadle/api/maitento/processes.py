@@ -60,7 +60,7 @@ class Processes:
         if reading.model is None or reading.faults:
             await self._check_files(reading, caller)
             raise InvalidInput(reading.faults)
-        repeatable = Repeatable(key, _digest(reading.model)) if key is not None else None
+        repeatable = Repeatable(key, _digest(key, reading.model)) if key is not None else None
         with wire_paths():
             run = await self._runs.create(caller.principal, run_request(reading.model), repeatable)
         return await self._process(run)
@@ -172,9 +172,9 @@ def _idempotency_key(request: Request, reading: Reading[ProcessBody]) -> str | N
     return key
 
 
-def _digest(body: ProcessBody) -> str:
-    """Of what was asked for, not of how it was written down."""
-    return hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+def _digest(key: str, body: ProcessBody) -> str:
+    """Of what was asked for, not of how it was written down; the key is the salt."""
+    return hashlib.sha256(f"{key}\0{body.model_dump_json()}".encode()).hexdigest()
 
 
 def _statuses(query: Query) -> frozenset[RunStatus] | None:
