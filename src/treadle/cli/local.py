@@ -103,7 +103,7 @@ def run_directory(root: Path) -> Iterator[Path]:
         yield directory
     finally:
         if (directory / TRACE_FILE).exists():
-            for path in directory.glob(f"{DATABASE_FILE}*"):
+            for path in directory.glob("*.db*"):
                 path.unlink(missing_ok=True)
         else:
             shutil.rmtree(directory, ignore_errors=True)

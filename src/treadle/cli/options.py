@@ -47,6 +47,15 @@ Branch = Annotated[
 Source = Annotated[
     str | None, typer.Option("--source", metavar="NAME", help="The branch it starts from.", show_default="main")
 ]
+LocalSource = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        help="The branch it starts from.",
+        show_default="the one that the remote's HEAD names",
+    ),
+]
 Steps = Annotated[
     list[str] | None,
     typer.Option("--step", metavar="TEXT", help="A step that ends in a commit. Repeatable, in order."),
@@ -60,7 +69,10 @@ PlanFile = Annotated[
     Path | None,
     typer.Option("--plan", metavar="FILE", help="YAML with repo, source, branch, engine, guidelines, steps."),
 ]
-Engine = Annotated[EngineName | None, typer.Option("--engine", case_sensitive=False, help="The AI coding CLI.")]
+Engine = Annotated[
+    EngineName | None,
+    typer.Option("--engine", case_sensitive=False, help="The AI coding CLI.", show_default="claude"),
+]
 Guidelines = Annotated[
     str | None, typer.Option("--guidelines", metavar="TEXT|@FILE", help="Rules for all the code that is written.")
 ]

@@ -31,7 +31,7 @@ async def head_branch(repo: str, credentials: GitCredentials) -> str:
     with tempfile.TemporaryDirectory(prefix="treadle-") as scratch:
         rules = AccessRules(
             known_hosts=Path(scratch) / "hosts",
-            sockets=Path(scratch) / "agents",
+            memory=None,
             allow_local=True,
             allow_private_hosts=True,
             seconds=_SECONDS,

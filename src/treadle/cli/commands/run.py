@@ -23,7 +23,7 @@ def run(
     *,
     repo: options.Repo = None,
     branch: options.Branch = None,
-    source: options.Source = None,
+    source: options.LocalSource = None,
     step: options.Steps = None,
     analysis: options.Analyses = None,
     plan: options.PlanFile = None,
