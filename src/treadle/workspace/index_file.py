@@ -58,14 +58,18 @@ def submodules(index: Path, hash_bytes: int = 20) -> dict[bytes, str]:
     return {entry.path: entry.id.hex() for entry in found if entry.mode == _GITLINK}
 
 
-def settle(index: Path, work_tree: Path, hash_bytes: int = 20) -> None:
-    """Mends the index of a work tree that was just checked out and that nobody else touches yet."""
+def settle(index: Path, work_tree: Path, hash_bytes: int = 20) -> dict[bytes, str]:
+    """Mends the index of a work tree that was just checked out and that nobody else touches yet. Returns what
+    `submodules` does."""
     data = bytearray(index.read_bytes())
     written = index.stat().st_mtime_ns // _NANOSECONDS
     then = (written - BACKDATED_SECONDS) * _NANOSECONDS
     root = os.fsencode(work_tree) + b"/"
+    found: dict[bytes, str] = {}
     for entry in entries(bytes(data), hash_bytes):
-        if entry.mtime >= written and entry.mode != _GITLINK:
+        if entry.mode == _GITLINK:
+            found[entry.path] = entry.id.hex()
+        elif entry.mtime >= written:
             _backdate(data, entry, root + entry.path, then)
     digest = hashlib.new("sha1" if hash_bytes == _SHA1_BYTES else "sha256", usedforsecurity=False)
     digest.update(memoryview(data)[:-hash_bytes])
@@ -73,6 +77,7 @@ def settle(index: Path, work_tree: Path, hash_bytes: int = 20) -> None:
     temporary = index.with_name("index.settled")
     temporary.write_bytes(data)
     temporary.replace(index)
+    return found
 
 
 def _backdate(data: bytearray, entry: Entry, path: bytes, then: int) -> None:

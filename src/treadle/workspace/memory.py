@@ -27,15 +27,17 @@ class PrivateMemory:
 
     def is_usable(self) -> bool:
         """Whether there is such a file system, and nobody else's directory is in our place."""
+        shared = self.root.parent
+        return shared.is_mount() and os.access(shared, os.W_OK) and self._is_ours() is not False
+
+    def _is_ours(self) -> bool | None:
+        """None when there is nothing."""
         try:
-            if not self.root.parent.is_mount():
-                return False
-            self.root.mkdir(mode=_PRIVATE, exist_ok=True)
             status = self.root.lstat()
         except OSError:
-            return False
-        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-        return is_ours and stat.S_IMODE(status.st_mode) == _PRIVATE
+            return None
+        is_private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == _PRIVATE
+        return is_private and status.st_uid == os.getuid()
 
     def make(self, name: str) -> Path:
         """A new directory."""
@@ -65,6 +67,8 @@ class PrivateMemory:
         """Another run may take the directory away, being empty, at that very moment."""
         for _ in range(_ATTEMPTS):
             self.root.mkdir(mode=_PRIVATE, exist_ok=True)
+            if self._is_ours() is False:
+                break
             with suppress(FileNotFoundError):
                 return make()
         raise WorkspaceError(f"No directory can be made in {self.root}.")

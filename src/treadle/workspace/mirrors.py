@@ -32,7 +32,7 @@ _CONFIGURATION = "[gc]\n\tauto = 0\n\tpruneExpire = never\n[maintenance]\n\tauto
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A mirror just after a fetch. `refs`: branches and tags by full name, as the remote has them."""
+    """A mirror at one moment. `refs`: branches and tags by full name, just after a fetch as the remote has them."""
 
     refs: Mapping[str, str]
     objects: Path
@@ -51,28 +51,41 @@ class Mirrors:
         self._git = git
         self._locks = LockTable()
 
+    def _path(self, remote: Remote) -> Path:
+        name = hashlib.sha256(normalize(remote.url).encode()).hexdigest()
+        return self._root / str(remote.organization) / f"{name}.git"
+
+    async def peek(self, remote: Remote) -> Snapshot | None:
+        """The mirror as it is, without asking the remote; None when there is none. Nothing of it may be shown to
+        anybody before `fetch` has found that the run has access."""
+        mirror = self._path(remote)
+        if not _is_there(mirror):
+            return None
+        return (await anyio.to_thread.run_sync(_read, mirror))[0]
+
     async def fetch(self, remote: Remote) -> Snapshot:
         """Raises GitError: the remote's refusals, and GitTimedOut when others kept the mirror for too long."""
-        name = hashlib.sha256(normalize(remote.url).encode()).hexdigest()
-        folder = self._root / str(remote.organization)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mirror = self._path(remote)
+        mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             try:
-                holding = self._locks.holding(folder / f"{name}.lock", self._git.seconds)
+                holding = self._locks.holding(mirror.with_suffix(".lock"), self._git.seconds)
                 lock = await stack.enter_async_context(holding)
             except TimeoutError:
                 raise GitTimedOut(
                     f"Other runs kept the mirror of {remote.url} for longer than {self._git.seconds:g} s.",
                     hint="TREADLE_GIT_SECONDS sets how long a run waits for it.",
                 ) from None
-            mirror = folder / f"{name}.git"
-            is_warm = (mirror / "HEAD").exists()
+            is_warm = _is_there(mirror)
             git = replace(self._git, kept_fds=(lock.fd,))
             if is_warm:
                 await _update(mirror, git, remote)
             else:
                 await _clone(mirror, git, remote)
-            return await _snapshot(mirror, git, is_warm=is_warm)
+            snapshot, loose = await anyio.to_thread.run_sync(_read, mirror)
+            if loose > MAX_LOOSE_REFS:
+                await replace(git, directory=mirror).run("pack-refs", "--all")
+            return replace(snapshot, is_warm=is_warm)
 
 
 async def _update(mirror: Path, git: Git, remote: Remote) -> None:
@@ -96,12 +109,15 @@ async def _clone(mirror: Path, git: Git, remote: Remote) -> None:
         await remove_tree(unfinished)
 
 
-async def _snapshot(mirror: Path, git: Git, *, is_warm: bool) -> Snapshot:
-    refs, loose = await anyio.to_thread.run_sync(read_refs, mirror)
-    if loose > MAX_LOOSE_REFS:
-        await replace(git, directory=mirror).run("pack-refs", "--all")
+def _is_there(mirror: Path) -> bool:
+    return (mirror / "HEAD").exists()
+
+
+def _read(mirror: Path) -> tuple[Snapshot, int]:
+    """And how many of its references have a file of their own."""
+    refs, loose = read_refs(mirror)
     is_sha256 = _SHA256.search((mirror / "config").read_text()) is not None
-    return Snapshot(refs, mirror / "objects", is_warm, SHA256_BYTES if is_sha256 else SHA1_BYTES)
+    return Snapshot(refs, mirror / "objects", True, SHA256_BYTES if is_sha256 else SHA1_BYTES), loose
 
 
 def _remove_stale_locks(mirror: Path) -> None:

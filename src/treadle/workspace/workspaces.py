@@ -14,25 +14,24 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import anyio
 
-from treadle.domain.errors import BranchNotFound, GitError, HostRefused, WorkspaceError
+from treadle.domain.errors import GitError, HostRefused, WorkspaceError
 from treadle.domain.git_url import GitLocation, check_branch, check_url, parse
-from treadle.domain.run import STEP_TRAILER
 from treadle.ports import OpenGitCredentials, Prepared, WorkspaceRequest
-from treadle.workspace import index_file, messages
+from treadle.workspace import messages
 from treadle.workspace.access import AccessRules
 from treadle.workspace.agent_git import AgentGit
+from treadle.workspace.clone import Clone, find_trailers
 from treadle.workspace.delivery import Delivery
 from treadle.workspace.git import Git, base_environment
 from treadle.workspace.locks import FileLock
 from treadle.workspace.memory import PrivateMemory
-from treadle.workspace.mirrors import Mirrors, Snapshot
-from treadle.workspace.refs import HEADS, REMOTE, TAGS, make_git_dir, write_branch
+from treadle.workspace.mirrors import Mirrors
+from treadle.workspace.refs import HEADS, REMOTE, TAGS
 from treadle.workspace.remote import Remote
 from treadle.workspace.submodules import Submodules
 from treadle.workspace.workspace import GitWorkspace, Place
@@ -46,15 +45,6 @@ TAKEOVER_SECONDS = 30.0
 SEARCH_PATH = f"/usr/local/bin:{os.defpath}:/run/current-system/sw/bin"
 
 _PRIVATE = 0o700
-
-
-@dataclass(frozen=True, slots=True)
-class _Clone:
-    """What a prepared clone was made from."""
-
-    snapshot: Snapshot
-    source: str
-    work: str | None  # None: the remote has no such branch yet
 
 
 class GitWorkspaces:
@@ -158,23 +148,14 @@ class GitWorkspaces:
         lock: FileLock,
     ) -> GitWorkspace:
         remote = Remote(location, request.organization_uuid, credentials, self._rules)
-        clone = _choose(request, await self._mirrors.fetch(remote))
-        snapshot, head = clone.snapshot, clone.work or clone.source
         name, email = messages.identity(request.author_name, request.author_email)
-        who = {
-            f"GIT_{role}_{what}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for what, value in (("NAME", name), ("EMAIL", email))
-        }
-        git = self._git.at(place.git, place.code).with_environment(who)
-        make_git_dir(place.git, f"ref: {HEADS}{request.branch_work}", snapshot.objects, hash_bytes=snapshot.hash_bytes)
-        write_branch(place.git, request.branch_work, head)
-        await git.run("read-tree", "-m", "-u", head)
-        index = place.git / "index"
-        await anyio.to_thread.run_sync(index_file.settle, index, place.code, snapshot.hash_bytes)
-        submodules = index_file.submodules(index, snapshot.hash_bytes)
-        if self._with_submodules and submodules:
-            await Submodules(self._mirrors, git, place.root / "modules").check_out(remote, head, place.code, submodules)
+        git = self._git.at(place.git, place.code).with_environment(_identity(name, email))
+        clone = Clone(git, request.branch_work)
+        guess = await self._mirrors.peek(remote)
+        snapshot, start = await clone.check_out_beside(request, guess, lambda: self._mirrors.fetch(remote))
+        if self._with_submodules and clone.submodules:
+            submodules = Submodules(self._mirrors, git, place.root / "modules")
+            await submodules.check_out(remote, start.head, place.code, clone.submodules)
         agent = AgentGit(
             work_tree=place.code,
             branch=request.branch_work,
@@ -185,13 +166,13 @@ class GitWorkspaces:
             hash_bytes=snapshot.hash_bytes,
         )
         refs = _agent_refs(snapshot.refs)
-        await agent.make(head, refs, index)
+        await agent.make(start.head, refs, place.git / "index")
         prepared = Prepared(
-            source_sha=clone.source,
-            work_sha=head,
-            is_new_branch=clone.work is None,
+            source_sha=start.source,
+            work_sha=start.head,
+            is_new_branch=start.work is None,
             is_warm=snapshot.is_warm,
-            trailers=await _trailers(git, clone.source, clone.work),
+            trailers=await find_trailers(git, start),
         )
         return GitWorkspace(
             place,
@@ -200,53 +181,21 @@ class GitWorkspaces:
             delivery=Delivery(git, remote, request.branch_work),
             agent=agent,
             refs=refs,
-            submodules=submodules,
+            submodules=clone.submodules,
             lock=lock,
         )
 
 
-def _choose(request: WorkspaceRequest, snapshot: Snapshot) -> _Clone:
-    """Finds the branches. Raises BranchNotFound, GitError."""
-    if not any(name.startswith(HEADS) for name in snapshot.refs):
-        raise BranchNotFound(
-            f"The repository {request.git_url} is empty: it has no branch '{request.branch_source}'.",
-            hint="Push a first commit to it.",
-        )
-    source, work = snapshot.branch(request.branch_source), snapshot.branch(request.branch_work)
-    if source is None:
-        raise BranchNotFound(f"The repository {request.git_url} has no branch '{request.branch_source}' to begin from.")
-    if work is None:
-        for ref in snapshot.refs:
-            branch = ref.removeprefix(HEADS)
-            if ref.startswith(HEADS) and (
-                branch.startswith(f"{request.branch_work}/") or request.branch_work.startswith(f"{branch}/")
-            ):
-                raise GitError(
-                    f"The branch '{request.branch_work}' cannot be made: the repository has one named '{branch}'.",
-                    hint="Choose another name for the work branch.",
-                )
-    return _Clone(snapshot, source, work)
+def _identity(name: str, email: str) -> Mapping[str, str]:
+    """Author and committer, as Git is told."""
+    fields = {"NAME": name, "EMAIL": email}
+    return {f"GIT_{role}_{field}": text for role in ("AUTHOR", "COMMITTER") for field, text in fields.items()}
 
 
 def _agent_refs(refs: Mapping[str, str]) -> dict[str, str]:
     """As a clone has them: the remote's branches, and the tags."""
     found = {REMOTE + name.removeprefix(HEADS): sha for name, sha in refs.items() if name.startswith(HEADS)}
     return found | {name: sha for name, sha in refs.items() if name.startswith(TAGS)}
-
-
-async def _trailers(git: Git, source: str, work: str | None) -> Mapping[UUID, str]:
-    """The steps that have a commit on the work branch, each with its newest."""
-    if work is None or work == source:
-        return {}
-    pattern = f"--grep=^{STEP_TRAILER}: "
-    output = await git.out("log", "-z", "--format=%H%n%B", "--no-show-signature", pattern, f"{source}..{work}", "--")
-    found: dict[UUID, str] = {}
-    for record in output.decode(errors="replace").split("\0"):
-        sha, _, text = record.partition("\n")
-        step = messages.step_of(text)
-        if step is not None:
-            found.setdefault(step, sha)
-    return found
 
 
 # ---- directories -----------------------------------------------------------------------------------------------------

@@ -70,6 +70,23 @@ async def test_objects_that_runs_borrow_never_vanish(bench: Bench, origin: BareR
     await workspace.push()
 
 
+async def test_a_checkout_begun_on_what_the_mirror_had_ends_on_what_the_remote_has(
+    bench: Bench, origin: BareRepositories
+) -> None:
+    origin.git("demo", "branch", "work", "main")
+    origin.commit("demo", {"src/main.py": "print(2)\n", "gone": "x\n"}, branch="work")
+    await bench.prepare(origin.path("demo"))
+    origin.git("demo", "branch", "-D", "work")
+    back = await bench.prepare(origin.path("demo"))
+    assert back.prepared.is_new_branch
+    assert (back.box.work_tree / "src/main.py").read_text() == "print(1)\n"
+    assert not (back.box.work_tree / "gone").exists()
+    assert await back.changed_paths() == ()
+    assert git("status", "--porcelain", cwd=back.box.work_tree) == ""
+    (back.box.work_tree / "src/main.py").write_text("print(3)\n")
+    assert await back.changed_paths() == ("src/main.py",)
+
+
 async def test_what_a_killed_process_left_is_in_nobodys_way(bench: Bench, origin: BareRepositories) -> None:
     await bench.prepare(origin.path("demo"))
     mirror = _mirror(bench)

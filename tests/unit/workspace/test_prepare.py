@@ -21,6 +21,7 @@ from treadle.domain.errors import (
     RepositoryNotFound,
     WorkspaceError,
 )
+from treadle.workspace.memory import PrivateMemory
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +105,28 @@ async def test_state_of_engines_is_in_memory(bench: Bench, origin: BareRepositor
     elsewhere = bench.make(tmp_path / "other", shared_memory=tmp_path)  # no file system of its own
     fallback = await bench.prepare(origin.path("demo"), workspaces=elsewhere)
     assert fallback.box.config.is_relative_to(tmp_path / "other" / "runs")
+
+
+def test_memory_that_somebody_else_made_is_not_used(tmp_path: Path) -> None:
+    shared = Path("/dev/shm")
+    memory = PrivateMemory(shared, uuid4().hex[:12])
+    assert memory.is_usable()
+    memory.root.mkdir(mode=0o755)
+    try:
+        assert not memory.is_usable()
+        with pytest.raises(WorkspaceError, match="No directory"):
+            memory.make("config")
+    finally:
+        memory.root.rmdir()
+    memory.root.symlink_to(tmp_path)
+    try:
+        assert not memory.is_usable()
+        with pytest.raises(WorkspaceError, match="No directory"):
+            memory.make_for_agent()
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        memory.root.unlink()
+    assert not PrivateMemory(tmp_path, "x").is_usable()
 
 
 async def test_a_second_preparation_replaces_what_a_dead_process_left(bench: Bench, origin: BareRepositories) -> None:
