@@ -4,7 +4,7 @@ conformance suite (`tests/conformance`) holds every adapter to.
 All dates are timezone-aware UTC and passed in by the caller. Every `async` method may be cancelled.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -421,6 +421,10 @@ class Engine(Protocol):
     ) -> EngineCredential | None:
         """The credential that the CLI itself renewed during the call, read from its files below `config`; None if
         unchanged."""
+
+    def spent(self, since: datetime, config_files: Callable[[str], Iterable[bytes]]) -> Usage | None:
+        """What the CLI's own files say that it has used since then; None where the stream says it. `config_files`:
+        the contents of the files below `config` that match a glob, of large ones the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from treadle.domain.credentials import EngineCredential, OAuthLicense
-from treadle.domain.run import EngineName
+from treadle.domain.run import EngineName, Usage
 from treadle.engines import structured
 from treadle.engines.claude_stream import ClaudeReader
 from treadle.engines.lines import as_count, as_object, as_text, decode
@@ -99,6 +99,13 @@ class ClaudeEngine:
                 expires_at=_moment(as_count(found.get("expiresAt"))),
             ),
         )
+
+    def spent(
+        self,
+        since: datetime,  # noqa: ARG002 - the stream's last line says it
+        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002
+    ) -> Usage | None:
+        return None
 
 
 def _arguments(call: EngineCall) -> list[str]:

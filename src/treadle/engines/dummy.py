@@ -5,15 +5,16 @@ line, the implementation appends one to `DUMMY.md`, the validation approves; `du
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from treadle import command
 from treadle.domain.credentials import EngineCredential
 from treadle.domain.errors import EngineRefused
 from treadle.domain.events import Draft, JsonValue
-from treadle.domain.run import EngineName
+from treadle.domain.run import EngineName, Usage
 from treadle.domain.states import Phase
 from treadle.engines import dummy_cli, dummy_script
 from treadle.engines.claude_stream import ClaudeReader
@@ -59,6 +60,13 @@ class DummyEngine:
         credential: EngineCredential,  # noqa: ARG002 - it uses none
         config_files: Callable[[str], bytes | None],  # noqa: ARG002
     ) -> EngineCredential | None:
+        return None
+
+    def spent(
+        self,
+        since: datetime,  # noqa: ARG002 - the stream's last line says it
+        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002
+    ) -> Usage | None:
         return None
 
 

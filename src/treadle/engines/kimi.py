@@ -1,14 +1,17 @@
 """Kimi Code: what to run for a phase, and where its conversation is."""
 
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from treadle.domain.credentials import EngineCredential
 from treadle.domain.errors import EngineRefused
-from treadle.domain.run import EngineName
+from treadle.domain.run import EngineName, Usage
 from treadle.engines import structured
 from treadle.engines.kimi_reader import KimiReader
+from treadle.engines.lines import MAX_NUMBER, as_count, as_object, decode
 from treadle.engines.search_path import SEARCH_PATH
 from treadle.ports import EngineCall, Invocation, Layout
 
@@ -18,6 +21,12 @@ DEFAULT_MODEL = "kimi-k2-turbo-preview"
 _PROMPT = "prompt.md"
 #: The prompt is an argument, and Linux takes none longer than 128 KiB; a longer one is left in a file to be read.
 _MAX_ARGUMENT_BYTES = 100_000
+
+#: What each agent of each conversation did, and what each of its calls of the model used; lines are only ever added.
+_WIRES = "sessions/*/*/agents/*/wire.jsonl"
+#: A record of usage is a few hundred bytes; no longer line is read as one.
+_MAX_RECORD_BYTES = 4096
+_INPUT = ("inputOther", "inputCacheRead", "inputCacheCreation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,23 @@ class KimiEngine:
         config_files: Callable[[str], bytes | None],  # noqa: ARG002
     ) -> EngineCredential | None:
         return None
+
+    def spent(self, since: datetime, config_files: Callable[[str], Iterable[bytes]]) -> Usage:
+        """The tokens of every agent's calls, subagents' and failed conversations' too. What they cost in dollars is
+        nowhere said."""
+        moment = since.timestamp() * 1000
+        read = written = 0
+        for wire in config_files(_WIRES):
+            for line in io.BytesIO(wire):
+                if len(line) > _MAX_RECORD_BYTES or b'"usage.record"' not in line:
+                    continue
+                record = decode(line) or {}
+                if record.get("type") != "usage.record" or as_count(record.get("time")) < moment:
+                    continue
+                usage = as_object(record.get("usage"))
+                read += sum(as_count(usage.get(kind)) for kind in _INPUT)
+                written += as_count(usage.get("output"))
+        return Usage(input_tokens=min(read, MAX_NUMBER), output_tokens=min(written, MAX_NUMBER))
 
 
 def _shown(program: Path) -> Path:

@@ -1,6 +1,6 @@
 """Reads the stream of the Kimi CLI (`--output-format stream-json`), and its last words on stderr.
 
-The stream has no cost and no usage, so a call's Usage is all zeros but for the time that the runner takes.
+The stream has no usage: a reader's Usage is all zeros, and `KimiEngine.spent` has the tokens.
 """
 
 import re

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 #: Larger files are not read: no credential and no conversation is this large.
 MAX_BYTES = 64 << 20
@@ -23,15 +24,8 @@ def write_private(root: Path, path: str, content: bytes) -> None:
 
 def read_plain(root: Path, path: str) -> bytes | None:
     """The content of the plain file `root`/`path`; None where there is none, a link, or more than MAX_BYTES."""
-    *parents, name = PurePosixPath(path).parts
-    try:
-        with _directory(root, tuple(parents), make=False) as directory:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+    with _plain(root, path) as file:
+        if file is None or os.fstat(file.fileno()).st_size > MAX_BYTES:
             return None
         return file.read(MAX_BYTES)
 
@@ -41,6 +35,30 @@ def matching(root: Path, pattern: str) -> Iterator[str]:
     for path in sorted(root.glob(pattern)):
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(root).as_posix()
+
+
+def tails(root: Path, pattern: str) -> Iterator[bytes]:
+    """The contents of the plain files below `root` that match the glob `pattern`, one after another; of each at most
+    the last MAX_BYTES."""
+    for path in matching(root, pattern):
+        with _plain(root, path) as file:
+            if file is not None:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_BYTES))
+                yield file.read(MAX_BYTES)
+
+
+@contextmanager
+def _plain(root: Path, path: str) -> Iterator[BinaryIO | None]:
+    """The plain file `root`/`path`, open; None for anything else."""
+    *parents, name = PurePosixPath(path).parts
+    try:
+        with _directory(root, tuple(parents), make=False) as directory:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError:
+        yield None
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        yield file if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
 
 @contextmanager

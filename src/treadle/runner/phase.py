@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from treadle import command
@@ -108,7 +109,7 @@ class PhaseRunner:
         if cut:
             said["clipped"] = cut
         await self._progress.note(self._draft(request, EventType.PHASE_STARTED, said))
-        started = asyncio.get_running_loop().time()
+        started, since = asyncio.get_running_loop().time(), self._clock.now()
         try:
             outcome = await self._call(request, chosen.engine, call, box)
         finally:
@@ -116,7 +117,8 @@ class PhaseRunner:
                 chosen.engine, chosen.credential, lambda path: config_files.read_plain(box.config, path)
             )
         duration = round((asyncio.get_running_loop().time() - started) * 1000)
-        return replace(outcome, usage=replace(outcome.usage, duration_ms=duration))
+        spent = await asyncio.to_thread(chosen.engine.spent, since, partial(config_files.tails, box.config))
+        return replace(outcome, usage=replace(spent or outcome.usage, duration_ms=duration))
 
     async def _call(self, request: PhaseRequest, engine: Engine, call: EngineCall, box: Box) -> Outcome:
         invocation = engine.command(call)

@@ -4,6 +4,7 @@ Do it when a CLI's version moves; the difference shows what moved with it. Paths
 replaced; `test_golden` refuses a transcript in which one is left.
 """
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ ANSWER: Mapping[str, JsonValue] = {
 }
 RESETS_AT = 1_800_000_000  # seconds since the epoch
 
+#: What is kept of Kimi's own log of a conversation; the rest is its vendor's prose.
+WIRE_RECORDS = {"metadata", "turn.prompt", "llm.request", "usage.record", "turn.ended", "prompt.completed"}
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -53,7 +57,7 @@ def scenes(hello: str) -> Mapping[str, Scene]:
     ]
     kimi = [
         say(Thinking("A file."), "I write it.", ToolUse("Write", {"path": hello, "content": "print(6 * 7)\n"})),
-        say(bash("python3 hello.py")),
+        say(bash("python3 hello.py"), cache_read_tokens=60),
         say(bash("exit 3")),
         say("It prints 42."),
     ]
@@ -81,10 +85,14 @@ def main() -> None:
             layout = make_layout(Path(folder).resolve())
             engine: Engine = claude if name.startswith("claude") else kimi
             done = _play(engine, layout, scenes(str(layout.work_tree / "hello.py"))[name])
+            wires = [path.read_text() for path in sorted(layout.config.glob("sessions/*/*/agents/*/wire.jsonl"))]
         text = _scrub(b"\n".join(done.lines).decode(), layout)
         (GOLDEN / f"{name}.jsonl").write_text(f"{text}\n")
         if done.stderr:
             (GOLDEN / f"{name}.stderr").write_text(_scrub(done.stderr, layout))
+        if wires:
+            kept = [line for line in "".join(wires).splitlines() if json.loads(line)["type"] in WIRE_RECORDS]
+            (GOLDEN / f"{name}.wire").write_text("".join(f"{line}\n" for line in kept))
         print(f"{name}: {len(done.lines)} lines, exit code {done.exit_code}")  # noqa: T201 -- a program for people
 
 

@@ -1,6 +1,8 @@
 """The real Kimi CLI, called as the engine says, in front of a scripted model."""
 
 import json
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ from tests.support.model_server import ModelServer
 
 from treadle.domain.errors import EngineAuthenticationFailed, EngineFailed, EngineRefused, UsageLimitReached
 from treadle.domain.events import EventType
+from treadle.domain.run import Usage
 from treadle.engines.kimi import KimiEngine
 from treadle.ports import Layout
+from treadle.runner import config_files
 from treadle.sandbox.bubblewrap import BubblewrapSandbox
 
 pytestmark = pytest.mark.kimi
@@ -33,7 +37,7 @@ def test_it_writes_a_file_runs_it_answers_and_resumes(engine: KimiEngine, layout
     write = ToolUse("Write", {"path": str(target), "content": "print(6 * 7)\n"})
     with ModelServer([say("I will.", write), say(bash("python3 hello.py; exit 3")), say("42"), say("Again.")]) as model:
         done = run_call(engine, make_call(layout, endpoint=model.openai_url, prompt="-PROMPT ONE", model="kimi-test"))
-        session = done.outcome.session
+        session, between = done.outcome.session, datetime.now(UTC)
         again = run_call(engine, make_call(layout, endpoint=model.openai_url, session=session))
         assert model.turns[0].credential == "Bearer sk-ant-api03-canary"
         assert model.turns[0].model == "kimi-test"
@@ -48,6 +52,7 @@ def test_it_writes_a_file_runs_it_answers_and_resumes(engine: KimiEngine, layout
     (pattern,) = engine.session_files(layout, session)
     kept = [path for path in layout.config.glob(pattern) if path.is_file()]
     assert any(path.name == "wire.jsonl" for path in kept)
+    assert engine.spent(between, partial(config_files.tails, layout.config)) == Usage(100, 20)
 
 
 def test_structured_output(engine: KimiEngine, layout: Layout) -> None:
