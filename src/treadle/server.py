@@ -32,7 +32,7 @@ async def serve(
     ("" without the API). Raises ConfigurationError for what the operator must mend."""
     stop = asyncio.Event()
     with _on_signals(stop.set):
-        async with factory.assemble(settings) as parts, running(parts, with_worker=with_worker):
+        async with factory.assemble(settings) as parts, running(parts, with_worker=with_worker, on_end=stop.set):
             if with_api:
                 api = factory.app(parts)
                 async with listening(api, settings.host, settings.port) as address:
@@ -46,21 +46,29 @@ async def serve(
 
 
 @asynccontextmanager
-async def running(parts: Parts, *, with_worker: bool = True) -> AsyncIterator[Worker | None]:
-    """The sweeper and, if wanted, a worker beside the body. Leaving drains the worker."""
+async def running(
+    parts: Parts, *, with_worker: bool = True, on_end: Callable[[], None] | None = None
+) -> AsyncIterator[Worker | None]:
+    """The sweeper and, if wanted, a worker beside the body. Leaving drains the worker, and raises what it or the
+    sweeper died of; `on_end` is told at once, so that no process goes on without them."""
     worker = await factory.worker(parts) if with_worker else None
-    sweeping = asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")
-    working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
+    tasks = [asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")]
+    if worker is not None:
+        tasks.append(asyncio.create_task(worker.run(), name="worker"))
+    for task in tasks:
+        if on_end is not None:
+            task.add_done_callback(lambda _task: on_end())
     try:
         yield worker
     finally:
-        if worker is not None and working is not None:
+        if worker is not None:
             worker.drain()
-            await asyncio.wait({working})
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
-        if working is not None and (error := working.exception()) is not None:
-            raise error
+            await asyncio.wait(tasks[1:])
+        tasks[0].cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
 
 
 @asynccontextmanager

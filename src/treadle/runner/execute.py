@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from treadle.domain.errors import LeaseLost, RunError, TreadleError
+from treadle.domain.errors import LeaseLost, TreadleError
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run, Step
 from treadle.domain.states import RunStatus, StepStatus
@@ -117,7 +117,7 @@ class Execution:
             await asyncio.wait({work, pulse}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return _ending_of(work)
-            reason = pulse.result()
+            reason = _reason_of(pulse)
             log.info("stopping the run", reason=reason.name.lower())
             work.cancel()
             await asyncio.wait({work})
@@ -242,12 +242,19 @@ class Execution:
         except LeaseLost:
             ending = Ending(End.LOST)
         finally:
-            if self._workspace is not None:
-                await self._workspace.remove()
+            await self._remove_workspace()
         try:
             await self._conclude(progress, ending)
         except LeaseLost:
             log.warning("the lease was lost before the run could be concluded")
+
+    async def _remove_workspace(self) -> None:
+        if self._workspace is None:
+            return
+        try:
+            await self._workspace.remove()
+        except (TreadleError, OSError):  # the run is over all the same; the next start of a worker sweeps
+            log.exception("the workspace could not be removed")
 
     async def _keep_partial_work(self, progress: Progress) -> None:
         assert self._workspace is not None  # noqa: S101 - the caller looked
@@ -273,6 +280,14 @@ class Execution:
         await Checkpoints(store, self._ports.blobs, progress, self._run).forget()
 
 
+def _reason_of(pulse: "asyncio.Task[StopReason]") -> StopReason:
+    error = pulse.exception()
+    if error is None:
+        return pulse.result()
+    log.error("the pulse broke off; the run is left to another worker", exc_info=error)
+    return StopReason.LEASE_LOST
+
+
 def _ending_of(work: "asyncio.Task[None]") -> Ending:
     error = None if work.cancelled() else work.exception()
     match error:
@@ -280,7 +295,7 @@ def _ending_of(work: "asyncio.Task[None]") -> Ending:
             return Ending(End.SUCCESS) if not work.cancelled() else Ending(End.RELEASED)
         case LeaseLost():
             return Ending(End.LOST)
-        case RunError():
+        case TreadleError():
             return Ending(End.FAILED, error.sentence())
         case _:
             log.error("the run hit a fault of Treadle's own", exc_info=error)

@@ -26,8 +26,8 @@ class Sweeper:
         while True:
             try:
                 await self.sweep()
-            except (TreadleError, OSError) as error:
-                log.warning("the sweep failed", error=str(error))
+            except Exception as error:
+                log.warning("the sweep failed", error=str(error), exc_info=not isinstance(error, TreadleError))
             await self._clock.sleep(min(self._limits.poll, self._limits.lease / 3))
 
     async def sweep(self) -> Sweep:

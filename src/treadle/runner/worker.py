@@ -63,8 +63,8 @@ class Worker:
             finally:
                 taking.cancel()
                 await asyncio.gather(taking, return_exceptions=True)
-        except (TreadleError, OSError) as error:
-            log.warning("no run could be claimed", error=str(error))
+        except Exception as error:
+            log.warning("no run could be claimed", error=str(error), exc_info=not isinstance(error, TreadleError))
             await asyncio.sleep(FAULT_PAUSE_SECONDS)
 
     def _start(self, run: Run) -> None:
