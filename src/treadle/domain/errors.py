@@ -18,6 +18,7 @@
         ├── GitError
         │   ├── GitAuthenticationFailed, RepositoryNotFound, BranchNotFound
         │   ├── PushRejected, RebaseConflict, HostRefused, GitTimedOut
+        │   └── MalformedDiffError            in `domain/raw_diff.py`
         ├── EngineError
         │   ├── EngineAuthenticationFailed    refreshes credentials, then tries again
         │   ├── UsageLimitReached             fails at once, with the reset time
@@ -33,8 +34,6 @@ HTTP statuses are each dialect's business; `code` is stable and may be matched o
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-
-from treadle.domain.run import Usage
 
 
 class TreadleError(Exception):
@@ -155,11 +154,10 @@ class GitTimedOut(GitError):
 
 
 class EngineError(RunError):
-    """`is_retryable`: whether the same call may succeed later. `usage`: what the failed calls cost."""
+    """`is_retryable`: whether the same call may succeed later."""
 
     code = "engine"
     is_retryable = False
-    usage: Usage = Usage()  # what the failed calls cost all the same
 
 
 class EngineAuthenticationFailed(EngineError):
