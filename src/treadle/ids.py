@@ -9,6 +9,10 @@ BATCH = 256
 
 _BYTES = 16
 
+#: The bits that say version 4 and variant RFC 9562 (`UUID(bytes=…, version=4)` sets the same, more slowly).
+_VERSION_4 = 0x4000_8000_0000_0000_0000
+_CLEAR = ~(0xF000_C000_0000_0000_0000)
+
 
 class RandomUuids:
     """Gives version 4 UUIDs when called, from `random(n)` bytes.
@@ -27,5 +31,6 @@ class RandomUuids:
         if not self._left or self._process != os.getpid():  # a forked child must not repeat its parent's ids
             self._process = os.getpid()
             block = self._random(_BYTES * BATCH)
-            self._left = [UUID(bytes=block[at : at + _BYTES], version=4) for at in range(0, len(block), _BYTES)]
+            numbers = (int.from_bytes(block[at : at + _BYTES], "big") for at in range(0, len(block), _BYTES))
+            self._left = [UUID(int=number & _CLEAR | _VERSION_4) for number in numbers]
         return self._left.pop()

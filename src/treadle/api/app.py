@@ -48,10 +48,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
         allow_local=settings.allow_local_repositories,
     )
     guard = Guard(Authenticator(services.identity, services.tokens), limit)
-    # Before FastAPI's own routes for the documentation: the busiest are matched first.
-    app.router.routes[:0] = [
-        *routes(guard, processes, FileHandlers(services.files), TokenHandlers(services.tokens)),
-        *health_routes(services.checks),
-    ]
+    app.add_plain(routes(guard, processes, FileHandlers(services.files), TokenHandlers(services.tokens)))
+    app.router.routes += health_routes(services.checks)
     app.add_shapes(SHAPES)
     return app

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from treadle.api.bodies import header
 from treadle.domain.errors import Forbidden, Unauthenticated
 from treadle.domain.identity import Principal
 from treadle.services.identity import Identity, digest_of
@@ -34,18 +35,18 @@ class Authenticator:
             principal = await self._tokens.verify(credential)
             caller = Caller(principal, f"{principal.organization_id}/{principal.user_id}", has_token=True)
         else:
-            principal = await self._identity.authenticate(credential)
-            caller = Caller(principal, digest_of(credential), has_token=False)
+            digest = digest_of(credential)
+            principal = await self._identity.authenticate_digest(digest)
+            caller = Caller(principal, digest, has_token=False)
         if principal.role is None:
             raise Forbidden("You have no role in this organization.", hint="An admin can give you one.")
         return caller
 
 
 def _credential(request: Request) -> str:
-    headers = request.headers
-    authorization = headers.get("authorization")
-    if authorization is None:
-        key = headers.get("x-api-key", "").strip()
+    authorization = header(request, b"authorization")
+    if not authorization:
+        key = header(request, b"x-api-key").strip()
         if not key:
             raise Unauthenticated(
                 "This needs credentials.", hint="Send `Authorization: Bearer <token or API key>` or `X-Api-Key`."

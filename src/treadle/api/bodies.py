@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from treadle.api.problems import Problem, ProblemRaised
 from treadle.domain.errors import InvalidInput, TooLarge
@@ -13,25 +13,39 @@ _MAX_DIGITS = 18
 
 async def read_json(request: Request, limit: int) -> bytes:
     """The body of a JSON request. Raises TooLarge past `limit` bytes, and ProblemRaised (415) for other types."""
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = header(request, b"content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         detail = f"This takes application/json, not {media_type or 'nothing'}."
         raise ProblemRaised(Problem(415, "unsupported_media_type", detail, headers={"Accept": "application/json"}))
     refuse_longer(request, limit)
-    chunks, size = list[bytes](), 0
-    async for chunk in request.stream():
+    chunks, size, is_more = list[bytes](), 0, True
+    while is_more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
-    return b"".join(chunks)
+        is_more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def header(request: Request, name: bytes, default: str = "") -> str:
+    """The first header of that name, in lower case as ASGI has them. Starlette's mapping takes longer than a handler
+    may."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return default
 
 
 def refuse_longer(request: Request, limit: int, error: TooLarge | None = None) -> None:
     """Raises TooLarge (or `error`) for a body that says itself that it is longer, before any of it is read."""
-    declared = request.headers.get("content-length", "")
+    declared = header(request, b"content-length")
     if declared.isdecimal() and int(declared[:_MAX_DIGITS]) > limit:
         raise error or _too_large(limit)
 

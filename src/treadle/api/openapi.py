@@ -6,6 +6,9 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.types import Receive, Scope, Send
+
+from treadle.api.plain_route import PlainRoute
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -25,13 +28,28 @@ def reference(model: type[BaseModel]) -> dict[str, Any]:
 
 
 class DocumentedApp(FastAPI):
-    """`add_shapes` what the documentation refers to."""
+    """A FastAPI whose plain routes are served before its layers: what these do (exit stacks, telemetry, errors), plain
+    routes do without or do themselves."""
 
     def __init__(self, **options: Any) -> None:
         self._shapes: list[type[BaseModel]] = []
+        self._plain: list[PlainRoute] = []
         super().__init__(**options)
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            for route in self._plain:
+                if await route.serve(scope, receive, send):
+                    return
+        await super().__call__(scope, receive, send)
+
+    def add_plain(self, routes: Sequence[PlainRoute]) -> None:
+        """In the order in which they are tried."""
+        self._plain += routes
+        self.router.routes += routes  # for the documentation, and for what is said to other methods
+
     def add_shapes(self, shapes: Sequence[type[BaseModel]]) -> None:
+        """What the documentation refers to."""
         self._shapes += shapes
 
     def openapi(self) -> dict[str, Any]:

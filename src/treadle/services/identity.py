@@ -78,7 +78,10 @@ class Identity:
 
     async def authenticate(self, key: str) -> Principal:
         """The owner of an API key. Raises Unauthenticated."""
-        digest = digest_of(key)
+        return await self.authenticate_digest(digest_of(key))
+
+    async def authenticate_digest(self, digest: str) -> Principal:
+        """The owner of the API key with that `digest_of`. Raises Unauthenticated."""
         principal = self._recent.get(digest)
         if principal is None:
             principal = await self._store.principal_by_key(digest, self._clock.now())

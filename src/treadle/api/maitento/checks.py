@@ -43,14 +43,14 @@ _FIELDS: Mapping[ClaudeSource, tuple[str | None, Sequence[str]]] = {
 
 def check_process(reading: Reading[ProcessBody], *, allow_local: bool) -> None:
     """Adds its faults to the reading's."""
-    values, given, faults = reading.values, reading.given, reading.faults
+    values, faults = reading.values, reading.faults
     url = values.get("git_url")
     if url is not None:
         if said := check_url(url, allow_local):
             add(faults, "gitUrl", said)
-        if split_credentials(url)[1] is not None and given & {"git_http_credentials", "git_ssh_key_base64"}:
+        if _gives_credentials(reading) and split_credentials(url)[1] is not None:
             add(faults, "gitUrl", "Holds credentials, and the request gives others: give them once.")
-    _check_both(given, faults)
+    _check_both(reading)
     if (source := values.get("branch_source")) is not None and source == values.get("branch_work"):
         add(faults, "branchWork", "Must differ from branchSource.")
     steps = values.get("steps")
@@ -62,8 +62,8 @@ def check_process(reading: Reading[ProcessBody], *, allow_local: bool) -> None:
 
 def check_credentials(reading: Reading[CredentialsBody]) -> None:
     """Adds its faults to the reading's."""
-    _check_both(reading.given, reading.faults)
-    if not reading.given and not reading.faults:
+    _check_both(reading)
+    if not _gives_credentials(reading) and not reading.faults:
         add(reading.faults, "$", "Give gitHttpCredentials or gitSshKeyBase64.")
 
 
@@ -77,10 +77,14 @@ def file_ids_in(values: Mapping[str, Any]) -> Sequence[UUID | None]:
     return [_uuid(value) for value in (values.get("file_ids") or ())[:MAX_ASKED]]
 
 
-def _check_both(given: frozenset[str], faults: Faults) -> None:
-    if given >= {"git_http_credentials", "git_ssh_key_base64"}:
-        add(faults, "gitHttpCredentials", "Give this or gitSshKeyBase64, not both.")
-        add(faults, "gitSshKeyBase64", "Give this or gitHttpCredentials, not both.")
+def _gives_credentials(reading: Reading[ProcessBody] | Reading[CredentialsBody]) -> bool:
+    return reading.has("git_http_credentials") or reading.has("git_ssh_key_base64")
+
+
+def _check_both(reading: Reading[ProcessBody] | Reading[CredentialsBody]) -> None:
+    if reading.has("git_http_credentials") and reading.has("git_ssh_key_base64"):
+        add(reading.faults, "gitHttpCredentials", "Give this or gitSshKeyBase64, not both.")
+        add(reading.faults, "gitSshKeyBase64", "Give this or gitHttpCredentials, not both.")
 
 
 def _check_file_ids(file_ids: Sequence[object], faults: Faults) -> None:

@@ -45,12 +45,16 @@ _SAID = {
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Model]):
     """What a body holds. `model` is None when there are faults; then `values` still has the fields that are right, and
-    arrays as they came. `given` names the fields that are there and not null."""
+    arrays as they came. `wrong` names those that are not."""
 
     model: Model | None
     values: Mapping[str, Any]
-    given: frozenset[str]
     faults: Faults
+    wrong: frozenset[str] = frozenset()
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there and not null, right or wrong."""
+        return self.values.get(name) is not None or name in self.wrong
 
 
 def read(model: type[Model], body: bytes) -> Reading[Model]:
@@ -68,8 +72,7 @@ def add(faults: Faults, path: str, said: str) -> None:
 
 
 def _reading(found: Model) -> Reading[Model]:
-    values = found.__dict__
-    return Reading(found, values, frozenset(name for name, value in values.items() if value is not None), {})
+    return Reading(found, found.__dict__, {})
 
 
 def _read_faulty(model: type[Model], body: bytes, error: ValidationError) -> Reading[Model]:
@@ -81,22 +84,23 @@ def _read_faulty(model: type[Model], body: bytes, error: ValidationError) -> Rea
         except ValidationError as other:
             error = other
     faults: Faults = {}
-    wrong = set[str]()
+    aliases = set[str]()
     for fault in _details(error)[:MAX_FAULTS]:
         add(faults, path_of(fault["loc"]), _sentence(fault, model))
-        wrong.add(str(fault["loc"][0]) if fault["loc"] else "")
-    values, given = dict[str, Any](), set[str]()
+        aliases.add(str(fault["loc"][0]) if fault["loc"] else "")
+    values, wrong = dict[str, Any](), set[str]()
     for name, adapter in _fields(model).items():
         alias = model.model_fields[name].alias or name
         value = raw.get(alias)
         if value is None:
             continue
-        given.add(name)
-        if alias not in wrong:
+        if alias not in aliases:
             values[name] = adapter.validate_python(value)
         elif isinstance(value, (list, dict)):
             values[name] = value
-    return Reading(None, values, frozenset(given), faults)
+        else:
+            wrong.add(name)
+    return Reading(None, values, faults, frozenset(wrong))
 
 
 def _object(body: bytes) -> dict[str, Any]:

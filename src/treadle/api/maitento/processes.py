@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from treadle.api.auth import Caller
-from treadle.api.bodies import Query, preferred, read_json, whole_number
+from treadle.api.bodies import Query, header, preferred, read_json, whole_number
 from treadle.api.downloads import download
 from treadle.api.json_bytes import encode
 from treadle.api.maitento import wire
@@ -164,8 +164,10 @@ async def _list(runs: Sequence[Run]) -> Response:
 
 
 def _idempotency_key(request: Request, reading: Reading[ProcessBody]) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
+    key = header(request, b"idempotency-key", "\0")
+    if key == "\0":  # which no header holds
+        return None
+    if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
         said = f"Must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters."
         add(reading.faults, "Idempotency-Key", said)
         return None

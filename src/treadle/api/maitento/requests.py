@@ -177,7 +177,7 @@ class ClaudeAuthenticationUpdateBody(_Body):
 
 def run_request(body: ProcessBody) -> RunRequest:
     """What a body without faults asks for."""
-    url, in_url = split_credentials(body.git_url)
+    url, in_url = split_credentials(body.git_url) if "@" in body.git_url else (body.git_url, None)
     return RunRequest(
         draft=RunDraft(
             git_url=url,
