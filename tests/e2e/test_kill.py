@@ -57,6 +57,7 @@ def test_kill_ends_everything_within_five_seconds(tmp_path: Path, git: GitServer
         process = service.get(process_id)
         assert process["status"] == "Killed"
         assert [each["status"] for each in process["steps"]] == ["Success", "Failed", "NotStarted"]
+        assert process["steps"][1]["usage"]["durationMs"] > 0, "a call that was broken off is on the bill too"
         assert git.log("acme/demo", "work")[0].sha == process["steps"][0]["commitSha"]
         again = service.request("PUT", f"/code-generation/processes/by-id/{process_id}/kill")
         assert again.status_code == httpx2.codes.CONFLICT

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from treadle import command
 from treadle.domain.credentials import EngineCredential
-from treadle.domain.errors import EngineAuthenticationFailed, EngineError, EngineNotInstalled, EngineTimedOut
+from treadle.domain.errors import EngineAuthenticationFailed, EngineNotInstalled, EngineTimedOut
 from treadle.domain.events import Draft, EventType, JsonObject, JsonValue, clip
 from treadle.domain.run import Step, Usage
 from treadle.domain.states import Phase
-from treadle.ports import Box, Clock, Engine, EngineCall, Layout, Outcome, Sandbox
+from treadle.ports import Box, Clock, Engine, EngineCall, EngineReader, Layout, Outcome, Sandbox
 from treadle.runner import config_files
 from treadle.runner.limits import Limits
 from treadle.services.progress import Progress
@@ -57,10 +57,12 @@ class PhaseRunner:
         self._clock = clock
         self._limits = limits
         self._new_uuid = new_uuid
+        self.spent = Usage()  # by the phase that runs, or ran last
 
     async def run(self, request: PhaseRequest) -> Outcome:
-        """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError."""
-        spent = Usage()
+        """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError. What it cost
+        is in `spent`, however it ends."""
+        self.spent = Usage()
         delays = iter(self._limits.retries)
         attempt, session, is_renewal_due = 0, request.session, False
         while True:
@@ -69,12 +71,11 @@ class PhaseRunner:
             if is_renewal_due:
                 chosen = replace(chosen, credential=_expired(chosen.credential, self._clock))
             outcome = await self._attempt(request, chosen, session, attempt)
-            spent += outcome.usage
             if outcome.error is None:
-                return replace(outcome, usage=spent)
+                return replace(outcome, usage=self.spent)
             delay = next(delays, None) if outcome.error.is_retryable else None
             if delay is None:
-                raise _with_usage(outcome.error, spent)
+                raise outcome.error
             session = self._session_after(chosen.engine, outcome.session) or request.session
             is_renewal_due = isinstance(outcome.error, EngineAuthenticationFailed)
             await self._progress.record(
@@ -109,24 +110,29 @@ class PhaseRunner:
         if cut:
             said["clipped"] = cut
         await self._progress.note(self._draft(request, EventType.PHASE_STARTED, said))
+        reader = chosen.engine.reader(call)
         started, since = asyncio.get_running_loop().time(), self._clock.now()
         try:
-            outcome = await self._call(request, chosen.engine, call, box)
+            code, stderr, timed_out = await self._call(request, chosen.engine, call, box, reader)
+            outcome = reader.finish(code, stderr)
+            return replace(outcome, error=timed_out) if timed_out is not None else outcome
         finally:
-            await self._secrets.read_back(
-                chosen.engine, chosen.credential, lambda path: config_files.read_plain(box.config, path)
-            )
-        duration = round((asyncio.get_running_loop().time() - started) * 1000)
-        spent = await asyncio.to_thread(chosen.engine.spent, since, partial(config_files.tails, box.config))
-        return replace(outcome, usage=replace(spent or outcome.usage, duration_ms=duration))
+            read = partial(config_files.read_plain, box.config)
+            await self._secrets.read_back(chosen.engine, chosen.credential, read)
+            elsewhere = await asyncio.to_thread(chosen.engine.spent, since, partial(config_files.tails, box.config))
+            cost = elsewhere or reader.finish(0, "").usage
+            duration = round((asyncio.get_running_loop().time() - started) * 1000)
+            self.spent += replace(cost, duration_ms=duration)
 
-    async def _call(self, request: PhaseRequest, engine: Engine, call: EngineCall, box: Box) -> Outcome:
+    async def _call(
+        self, request: PhaseRequest, engine: Engine, call: EngineCall, box: Box, reader: EngineReader
+    ) -> tuple[int, str, EngineTimedOut | None]:
+        """Exit code and stderr's end; and why the call was ended, if it was."""
         invocation = engine.command(call)
         for path, content in invocation.files.items():
             config_files.write_private(box.config, path, content)
         box = replace(box, readable=(*box.readable, *invocation.readable))
         argv, environment = self._sandbox.wrap(invocation.argv, invocation.environment, box)
-        reader = engine.reader(call)
         timed_out: EngineTimedOut | None = None
         code, stderr = 0, ""
         try:
@@ -168,8 +174,7 @@ class PhaseRunner:
                 f"The {request.phase.lower()} phase took longer than {self._limits.phase:g} s.",
                 hint="TREADLE_PHASE_SECONDS sets this limit; smaller steps help.",
             )
-        outcome = reader.finish(code, stderr)
-        return replace(outcome, error=timed_out) if timed_out is not None else outcome
+        return code, stderr, timed_out
 
     def _session_after(self, engine: Engine, session: str | None) -> str | None:
         """The conversation that a failed attempt left behind, if there is enough of it to go on with."""
@@ -182,12 +187,6 @@ class PhaseRunner:
     @staticmethod
     def _draft(request: PhaseRequest, kind: EventType, data: JsonObject) -> Draft:
         return Draft(kind, data, step=request.step.position, phase=request.phase)
-
-
-def _with_usage(error: EngineError, usage: Usage) -> EngineError:
-    """What a failed phase cost is part of the bill too: it travels on the error."""
-    error.usage = usage
-    return error
 
 
 def _expired(credential: EngineCredential, clock: Clock) -> EngineCredential:

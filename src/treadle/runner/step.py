@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from treadle.domain.errors import StepUnsuccessful
+from treadle.domain.errors import LeaseLost, StepUnsuccessful
 from treadle.domain.events import Draft, EventType, JsonObject, clip
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, StepStatus
@@ -108,10 +109,9 @@ class StepRunner:
         engine = (await self._secrets.engine()).engine
         try:
             outcome = await self._phases.run(request)
-        except BaseException as error:
-            spent = getattr(error, "usage", None)
-            if isinstance(spent, Usage) and spent != Usage():
-                await self._progress.record(step=StepUpdate(step.position, usage=spent))
+        except BaseException:  # a call that failed or was broken off is on the bill too
+            with suppress(LeaseLost):
+                await self._progress.record(step=StepUpdate(step.position, usage=self._phases.spent))
             raise
         self._session = outcome.session or self._session
         if is_read_only and not self._sandbox.enforces_read_only:
