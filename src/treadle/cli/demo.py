@@ -13,7 +13,7 @@ from treadle.cli import interrupts, output
 from treadle.cli.demo_sample import BRANCH, HISTORY, NAME, STEPS
 from treadle.cli.failures import Stopped
 from treadle.cli.follow import exit_code
-from treadle.cli.local import TRACE_FILE, Local, logging_to, settings_for_one_run
+from treadle.cli.local import TRACE_FILE, Local, is_own_fault, logging_to, settings_for_one_run
 from treadle.cli.local_run import print_result, run_here
 from treadle.cli.options import Wish
 from treadle.cli.patches import print_patch
@@ -33,8 +33,13 @@ def demonstrate(keep: Path | None, *, is_json: bool, is_debug: bool) -> None:
         # Of the user's settings only the sandbox counts: a demonstration works whatever else is set.
         environment = {name: os.environ[name] for name in ("PATH", "TREADLE_SANDBOX") if name in os.environ}
         settings = settings_for_one_run(environment, directory, data_dir=directory / "service")
-        with logging_to(settings, directory, is_debug=is_debug):
-            run = interrupts.run(_run(root, settings, directory, is_json=is_json))
+        try:
+            with logging_to(settings, directory, is_debug=is_debug):
+                run = interrupts.run(_run(root, settings, directory, is_json=is_json))
+        except Exception as error:
+            if is_own_fault(error) and not is_debug:
+                error.add_note("`treadle --debug demo` shows the service's log.")
+            raise
         if keep is not None:
             shutil.copy(directory / TRACE_FILE, root / TRACE_FILE)
     if code := exit_code(run):

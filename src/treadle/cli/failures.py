@@ -31,6 +31,13 @@ class Stopped(Exception):  # what there was to say is said
 def report(failure: BaseException) -> int:
     """Says what went wrong on standard error; the exit code."""
     failure = _innermost(failure)
+    code = _report(failure)
+    for text in getattr(failure, "__notes__", ()):
+        note(text)
+    return code
+
+
+def _report(failure: BaseException) -> int:
     match failure:
         case InvalidInput():
             error(failure.message, failure.hint)

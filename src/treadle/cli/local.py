@@ -16,10 +16,11 @@ from typing import Final, Self, TextIO
 
 import httpx2
 
-from treadle import AsyncClient, Process, factory, logs, server
+from treadle import AsyncClient, Process, TreadleApiError, factory, logs, server
+from treadle.cli.failures import Stopped
 from treadle.cli.progress import RunView
 from treadle.cli.views import Report, View
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, TreadleError
 from treadle.domain.identity import Organization
 from treadle.factory import Parts
 from treadle.ports import RunFilter
@@ -41,6 +42,8 @@ _OF_SERVER: Final = ("DATABASE_URL", "BLOB_URL", "BOOTSTRAP_API_KEY", "SECRET_KE
 
 _BASE_FILE: Final = "base.db"
 _DRAIN_SECONDS: Final = 3.0
+
+_SERVER_ERRORS: Final = 500
 
 #: More than one run has of anything.
 _MANY: Final = 1000
@@ -99,14 +102,26 @@ def run_directory(root: Path) -> Iterator[Path]:
         raise ConfigurationError(
             f"The directory {root} cannot be written to: {error.strerror}.", hint="TREADLE_DATA_DIR names another one."
         ) from error
+    has_news = False
     try:
         yield directory
+    except Exception as error:
+        if has_news := is_own_fault(error):
+            error.add_note(f"The service's log: {directory / LOG_FILE}")
+        raise
     finally:
-        if (directory / TRACE_FILE).exists():
+        if has_news or (directory / TRACE_FILE).exists():
             for path in directory.glob("*.db*"):
                 path.unlink(missing_ok=True)
         else:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def is_own_fault(error: Exception) -> bool:
+    """Whether neither the user nor a setting is to blame, so that the service's log should be looked at."""
+    if isinstance(error, TreadleApiError):
+        return error.status is None or error.status >= _SERVER_ERRORS
+    return not isinstance(error, TreadleError | Stopped)
 
 
 @contextmanager
@@ -175,7 +190,7 @@ class TracingView:
         return self._view.run
 
     async def __aenter__(self) -> Self:
-        self._file = self._path.open("w", encoding="utf-8")
+        self._file = self._path.open("w", encoding="utf-8", buffering=1)  # a line at a time: kept whatever happens
         await self._view.__aenter__()
         return self
 

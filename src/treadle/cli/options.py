@@ -53,7 +53,7 @@ LocalSource = Annotated[
         "--source",
         metavar="NAME",
         help="The branch it starts from.",
-        show_default="the one that the remote's HEAD names",
+        show_default="the remote's HEAD",
     ),
 ]
 Steps = Annotated[
