@@ -5,11 +5,12 @@ from uuid import UUID
 
 from treadle.command import Completed
 from treadle.domain.credentials import GitCredentials
+from treadle.domain.errors import GitTimedOut
 from treadle.domain.git_url import GitLocation
 from treadle.ports import OpenGitCredentials
 from treadle.workspace.access import AccessRules
 from treadle.workspace.failures import remote_failure
-from treadle.workspace.git import Git
+from treadle.workspace.git import Git, verb
 from treadle.workspace.refs import HEADS
 
 
@@ -39,7 +40,13 @@ class Remote:
         """As `run`, but a refusal is the caller's to judge."""
         credentials = await self.open_credentials()
         async with self.rules.open(self.location, self.organization, credentials) as access:
-            return await git.run(*arguments, access=access, seconds=seconds, accepted=None), credentials
+            try:
+                return await git.run(*arguments, access=access, seconds=seconds, accepted=None), credentials
+            except GitTimedOut as error:
+                where = f"The Git host {self.location.host}" if self.location.host else self.url
+                raise GitTimedOut(
+                    f"{where} took longer than {seconds or git.seconds:g} s for git {verb(arguments)}.", hint=error.hint
+                ) from error
 
     async def branch(self, git: Git, name: str, *, seconds: float | None = None) -> str | None:
         """The commit of a branch there; None when there is no such branch."""

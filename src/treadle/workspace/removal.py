@@ -11,6 +11,7 @@ import structlog
 
 from treadle import command
 from treadle.command import CommandError
+from treadle.domain.errors import WorkspaceError
 
 log = structlog.get_logger(__name__)
 
@@ -66,37 +67,49 @@ def _remove_plain(path: Path) -> None:
 
 def open_beneath(root: Path, relative: str | bytes) -> int | None:
     """A descriptor of the directory `relative` below `root`, reached through no symbolic link; None when there is none
-    such."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(root, flags)
-        for part in os.fsencode(relative).split(b"/"):
-            if part in {b"", b"."}:
-                continue
-            if part == b"..":
-                os.close(fd)
-                return None
-            try:
-                below = os.open(part, flags, dir_fd=fd)
-            finally:
-                os.close(fd)
-            fd = below
-    except OSError:
-        return None
+    such. Permissions that its owner was denied on the way are taken back: Git needs fewer than we do, and where it can
+    look we must be able to."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(root, flags)
+    for part in os.fsencode(relative).split(b"/"):
+        if part in {b"", b"."}:
+            continue
+        try:
+            below = os.open(part, flags, dir_fd=fd) if part != b".." else None
+        except (FileNotFoundError, NotADirectoryError):
+            below = None
+        finally:
+            os.close(fd)
+        if below is None:
+            return None
+        fd = below
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            Path(f"/proc/self/fd/{fd}").chmod(mode | stat.S_IRWXU)
     return fd
 
 
 async def drop_dot_git(root: Path, relative: str | bytes) -> bool:
-    """Removes the `.git`, of whatever kind, of a directory below `root`; whether there was one."""
+    """Removes the `.git`, of whatever kind, of a directory below `root`; whether there was one. Raises WorkspaceError
+    when it is still there after that."""
     fd = open_beneath(root, relative)
     if fd is None:
         return False
     try:
-        os.lstat(".git", dir_fd=fd)
+        if not _has_dot_git(fd):
+            return False
         # Through the descriptor: the path may have become a link in between.
         await remove_small(Path(f"/proc/{os.getpid()}/fd/{fd}/.git"))
-    except FileNotFoundError:
-        return False
+        if _has_dot_git(fd):
+            raise WorkspaceError(f"The repository inside the work tree at {os.fsdecode(relative)!r} cannot be removed.")
     finally:
         os.close(fd)
+    return True
+
+
+def _has_dot_git(fd: int) -> bool:
+    try:
+        os.lstat(".git", dir_fd=fd)
+    except FileNotFoundError:
+        return False
     return True

@@ -286,6 +286,8 @@ class GitWorkspace:
         """Raises WorkspaceError when the work tree is not the directory that was prepared."""
         if _identity(self._place.code) != self._tree:
             raise WorkspaceError("The work tree was moved or replaced.")
+        # Of a command that was cut short: nobody else works here.
+        (self._place.git / "index.lock").unlink(missing_ok=True)
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -204,6 +204,24 @@ async def test_a_submodule_that_the_agent_fills_runs_nothing(
     assert with_submodule.git("demo", "diff", "--name-only", "main", "work").split() == ["new"]
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o300, 0o500])
+async def test_a_submodule_that_is_shut_runs_nothing(
+    bench: Bench, with_submodule: BareRepositories, trap: Trap, tmp_path: Path, mode: int
+) -> None:
+    """Bites where the tests do not run as root: Git may look where a directory cannot be listed or written to."""
+    workspace = await bench.prepare(with_submodule.path("demo"))
+    tree = workspace.box.work_tree
+    git("clone", "-q", with_submodule.path("lib"), tree / "lib")
+    trap.configure(tree / "lib/.git/config")
+    (tree / "lib/.git/info/attributes").write_text("* filter=trap\n")
+    os.utime(tree / "lib/lib.py", (2, 2))
+    (tree / "lib/.git").chmod(mode)
+    (tree / "lib").chmod(mode)
+    (tree / "new").write_text("new\n")
+    await _everything(workspace, tmp_path)
+    assert not trap.take_mark()
+
+
 async def test_a_submodule_stays_at_its_commit(bench: Bench, with_submodule: BareRepositories) -> None:
     workspace = await bench.prepare(with_submodule.path("demo"))
     tree = workspace.box.work_tree

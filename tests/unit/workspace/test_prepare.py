@@ -3,12 +3,16 @@
 import asyncio
 import shutil
 import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from tests.support.git_server import GitServer, Kind
 from tests.support.repositories import BareRepositories
+from tests.support.ssh_server import SshServer
 from tests.unit.workspace.bench import FILES, ORGANIZATION, Bench, git
 
 from treadle.domain.credentials import GitCredentials
@@ -255,7 +259,7 @@ async def test_a_connection_that_breaks(bench: Bench, git_server: GitServer) -> 
 
 async def test_a_host_that_does_not_answer(bench: Bench, git_server: GitServer) -> None:
     gate = git_server.hold(Kind.UPLOAD_REFS, times=5)
-    with pytest.raises(GitTimedOut):
+    with pytest.raises(GitTimedOut, match=r"127\.0\.0\.1 took longer than 1 s for git clone"):
         await bench.prepare(git_server.url("demo"), credentials=GOOD, workspaces=bench.make(command_seconds=1.0))
     gate.release()
     assert bench.left() == []
@@ -280,6 +284,73 @@ async def test_cancelling_leaves_nothing(bench: Bench, git_server: GitServer) ->
     gate.release()
     assert bench.left() == []
     assert not list((bench.root / "mirrors" / str(ORGANIZATION)).glob("*.git"))
+
+
+@pytest.fixture
+def redirecting(git_server: GitServer) -> Iterator[str]:
+    """An address that sends every request on to the Git server, as a host does for a renamed repository."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", git_server.url("demo").removesuffix("/demo.git") + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/demo.git"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_credentials_do_not_follow_a_redirect_to_another_host(
+    bench: Bench, git_server: GitServer, redirecting: str
+) -> None:
+    with pytest.raises(GitAuthenticationFailed):
+        await bench.prepare(redirecting, credentials=GOOD)
+    assert git_server.requests
+    assert {request.username for request in git_server.requests} == {None}
+    git_server.password = None
+    assert (await bench.prepare(redirecting, credentials=GOOD)).prepared.is_new_branch
+    assert {request.username for request in git_server.requests} == {None}
+
+
+async def test_redirects_are_not_followed_where_hosts_are_checked(
+    bench: Bench, git_server: GitServer, redirecting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("treadle.workspace.hosts.is_public", lambda _: True)
+    strict = bench.make(allow_private_hosts=False)
+    assert (await bench.prepare(git_server.url("demo"), credentials=GOOD, workspaces=strict)).prepared.is_new_branch
+    seen = len(git_server.requests)
+    with pytest.raises(HostRefused, match="redirects to another one"):
+        await bench.prepare(redirecting, credentials=GOOD, workspaces=strict)
+    assert len(git_server.requests) == seen
+
+
+async def test_a_name_is_connected_to_where_it_was_looked_up(
+    bench: Bench, git_server: GitServer, ssh_server: SshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git has no other way to find this host than the address that was checked."""
+
+    async def addresses(host: str, _port: int) -> tuple[str, ...]:
+        assert host == "git.invalid"
+        return ("127.0.0.1",)
+
+    monkeypatch.setattr("treadle.workspace.access.public_addresses", addresses)
+    strict = bench.make(allow_private_hosts=False)
+    url = git_server.url("demo").replace("127.0.0.1", "git.invalid")
+    assert (await bench.prepare(url, credentials=GOOD, workspaces=strict)).prepared.is_new_branch
+    url = ssh_server.url(git_server.path("demo")).replace("127.0.0.1", "git.invalid")
+    key = GitCredentials(ssh_key=ssh_server.private_key.decode())
+    assert (await bench.prepare(url, credentials=key, workspaces=strict)).prepared.is_new_branch
+    known = (bench.root / "known_hosts" / str(ORGANIZATION)).read_text()
+    assert known.startswith(f"[git.invalid]:{ssh_server.port} ")
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

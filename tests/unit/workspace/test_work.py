@@ -11,7 +11,7 @@ import pytest
 from tests.support.repositories import BareRepositories
 from tests.unit.workspace.bench import IDENTITY, Bench, git
 
-from treadle.domain.errors import GitError
+from treadle.domain.errors import GitError, GitTimedOut
 from treadle.ports import Commit
 
 pytestmark = pytest.mark.anyio
@@ -213,6 +213,36 @@ async def test_special_files_are_left_out(bench: Bench, origin: BareRepositories
     assert commit.files == 1
 
 
+async def test_denied_permissions_are_taken_back(bench: Bench, origin: BareRepositories) -> None:
+    """Bites where the tests do not run as root."""
+    workspace = await bench.prepare(origin.path("demo"))
+    tree = workspace.box.work_tree
+
+    def deny() -> None:
+        (tree / "shut").mkdir(exist_ok=True)
+        (tree / "shut/file").write_text("in there\n")
+        (tree / "shut/file").chmod(0)
+        (tree / "README.md").write_text("unreadable\n")
+        (tree / "README.md").chmod(0)
+        (tree / "shut").chmod(0o400)
+        (tree / "src").chmod(0o500)
+        (tree / ".git/refs").chmod(0)
+
+    deny()
+    assert b"+in there" in await workspace.patch()
+    deny()
+    await workspace.undo()
+    assert not (tree / "shut").exists()
+    assert (tree / "README.md").read_text() == "# Demo\n"
+    deny()
+    commit = await workspace.commit("Add", uuid4())
+    assert commit is not None
+    assert commit.files == 2
+    deny()
+    await workspace.remove()
+    assert bench.left() == []
+
+
 async def test_writes_the_diff_of_both_branches(bench: Bench, origin: BareRepositories, tmp_path: Path) -> None:
     workspace = await bench.prepare(origin.path("demo"))
     tree = workspace.box.work_tree
@@ -232,6 +262,21 @@ async def test_writes_the_diff_of_both_branches(bench: Bench, origin: BareReposi
     git("clone", "-q", "-b", "main", origin.path("demo"), fresh)
     git("apply", "-", cwd=fresh, stdin=patch)
     assert _listing(fresh) == _listing(tree)
+
+
+async def test_a_command_that_was_cut_short_is_in_nobodys_way(bench: Bench, origin: BareRepositories) -> None:
+    workspace = await bench.prepare(origin.path("demo"), workspaces=bench.make(command_seconds=1.0))
+    tree = workspace.box.work_tree
+    (tree / "new").write_text("new\n")
+    (tree / "sub").mkdir()
+    os.mkfifo(tree / "sub/.gitignore")  # Git waits for somebody to write into it
+    with pytest.raises(GitTimedOut):
+        await workspace.commit("Add", uuid4())
+    (tree.parent / "git/index.lock").touch()  # as a killed Git leaves it
+    (tree / "sub/.gitignore").unlink()
+    commit = await workspace.commit("Add", uuid4())
+    assert commit is not None
+    assert commit.files == 1
 
 
 async def test_an_empty_diff(bench: Bench, origin: BareRepositories, tmp_path: Path) -> None:
