@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from treadle import AsyncClient, Process, ProcessStep
 from treadle.cli import output
+from treadle.cli.event_data import Cost
 from treadle.cli.lines import cost_text, duration, step_state, when
 from treadle.cli.output import FAILED
-from treadle.cli.progress import Cost, RunView, StepView, waiting_steps
+from treadle.cli.progress import RunView, StepView, waiting_steps
 from treadle.cli.text import neutral, one_line
 from treadle.cli.views import View
 

@@ -9,18 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from treadle.cli.progress import (
-    Cost,
-    Happening,
-    RunView,
-    StepView,
-    cost_of,
-    describe_tool,
-    first_line,
-    number_of,
-    text_of,
-    whole,
-)
+from treadle.cli.event_data import Cost, cost_of, describe_tool, first_line, number_of, text_of, whole
+from treadle.cli.progress import Happening, RunView, StepView
 from treadle.cli.text import neutral, one_line
 
 Data = Mapping[str, object]

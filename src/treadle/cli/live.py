@@ -10,8 +10,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from treadle.cli.event_data import Cost
 from treadle.cli.lines import ID_COLUMNS, change_text, cost_text, counted, duration, step_state
-from treadle.cli.progress import Cost, Happening, RunView, StepView, advance
+from treadle.cli.progress import Happening, RunView, StepView, advance
 from treadle.cli.text import columns, cut, neutral, one_line, pad
 
 REDRAW_SECONDS: Final = 0.1

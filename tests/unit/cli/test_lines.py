@@ -3,8 +3,9 @@ from functools import reduce
 import pytest
 from tests.unit.cli.story import START, STORY, Told, tell, waiting
 
+from treadle.cli.event_data import Cost
 from treadle.cli.lines import cost_text, count, duration, ending_lines, event_line, full_text
-from treadle.cli.progress import Cost, advance
+from treadle.cli.progress import advance
 
 GOLDEN = """\
 08:15:30Z  run.created               -      2 steps, engine Dummy

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.cli.story import START, STORY, Told, tell, waiting
 
-from treadle.cli.progress import Cost, RunView, advance, describe_tool
+from treadle.cli.event_data import Cost, describe_tool
+from treadle.cli.progress import RunView, advance
 
 
 def told(*events: Told) -> RunView:
