@@ -20,8 +20,11 @@ from treadle.services.repositories import Repositories
 #: An Idempotency-Key is remembered for this long.
 IDEMPOTENCY_SPAN = timedelta(hours=24)
 
-#: How many runs, or events, are read from the store at a time.
+#: How many runs are read from the store at a time.
 PAGE = 1000
+
+#: How many events; each may be 64 KiB and more.
+EVENTS_PAGE = 200
 
 
 class DiffForm(StrEnum):
@@ -146,12 +149,12 @@ class Runs:
         await self._store.request_kill(run.id, self._clock.now())
         self._notify(run.id)
 
-    async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int = PAGE) -> Sequence[Event]:
+    async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int) -> Sequence[Event]:
         """A page of the run's events, those numbered above `after`."""
         run = await self.get(principal, uuid)
         return await self._store.events(run.id, after=after, limit=limit)
 
-    async def events_of(self, run_id: int, *, after: int, limit: int = PAGE) -> Sequence[Event]:
+    async def events_of(self, run_id: int, *, after: int, limit: int) -> Sequence[Event]:
         """The same for a run that the caller was already let see."""
         return await self._store.events(run_id, after=after, limit=limit)
 
@@ -163,11 +166,11 @@ class Runs:
         is_over = run.is_finished and after >= run.last_event
         async with self._signals.subscribe(run.id) as subscription:
             while True:
-                page = await self._store.events(run.id, after=after, limit=PAGE)
+                page = await self._store.events(run.id, after=after, limit=EVENTS_PAGE)
                 if page:
                     after, is_over = page[-1].number, page[-1].type is EventType.RUN_FINISHED
                     yield page
-                if is_over and len(page) < PAGE:
+                if is_over and len(page) < EVENTS_PAGE:
                     return
                 if not page:
                     await subscription.wait(self._poll_seconds)
