@@ -25,6 +25,11 @@ from treadle.workspace.removal import remove_tree
 #: More loose references than this are packed after a fetch.
 MAX_LOOSE_REFS = 1_000
 
+#: More packs than this, or about as many loose objects as in `git gc --auto`, are rolled up.
+MAX_PACKS = 50
+MAX_LOOSE_OBJECTS = 6_700
+_SAMPLE = "17"  # one of 256 folders of loose objects, as `git gc` samples them
+
 _REFSPECS = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
 _SHA256 = re.compile(r"objectformat\s*=\s*sha256", re.IGNORECASE)
 _CONFIGURATION = "[gc]\n\tauto = 0\n\tpruneExpire = never\n[maintenance]\n\tauto = false\n"
@@ -83,8 +88,7 @@ class Mirrors:
             else:
                 await _clone(mirror, git, remote)
             snapshot, loose = await anyio.to_thread.run_sync(_read, mirror)
-            if loose > MAX_LOOSE_REFS:
-                await replace(git, directory=mirror).run("pack-refs", "--all")
+            await _tidy(mirror, git, loose)
             return replace(snapshot, is_warm=is_warm)
 
 
@@ -107,6 +111,22 @@ async def _clone(mirror: Path, git: Git, remote: Remote) -> None:
         unfinished.rename(mirror)
     finally:
         await remove_tree(unfinished)
+
+
+async def _tidy(mirror: Path, git: Git, loose_refs: int) -> None:
+    """What keeps a mirror fast. Rolling packs up keeps every object, reachable or not: runs borrow them."""
+    git = replace(git, directory=mirror)
+    if loose_refs > MAX_LOOSE_REFS:
+        await git.run("pack-refs", "--all")
+    if await anyio.to_thread.run_sync(_is_crowded, mirror / "objects"):
+        await git.run("repack", "--quiet", "-d", "--geometric=2")
+
+
+def _is_crowded(objects: Path) -> bool:
+    packs = sum(1 for path in (objects / "pack").iterdir() if path.suffix == ".pack")
+    sample = objects / _SAMPLE
+    loose = sum(1 for _ in sample.iterdir()) if sample.is_dir() else 0
+    return packs > MAX_PACKS or loose * 256 > MAX_LOOSE_OBJECTS
 
 
 def _is_there(mirror: Path) -> bool:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from tests.support.git_server import GitServer, Kind
 from tests.support.repositories import BareRepositories
-from tests.unit.workspace.bench import ORGANIZATION, Bench, git, script, until_there
+from tests.unit.workspace.bench import IDENTITY, ORGANIZATION, Bench, git, script, until_there
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitTimedOut
@@ -119,6 +119,44 @@ async def test_loose_references_are_packed_in_time(
     assert not [path for path in (_mirror(bench) / "refs").rglob("*") if path.is_file()]
     assert "origin/c" in git("branch", "-r", cwd=workspace.box.work_tree)
     assert (await bench.prepare(origin.path("demo"))).prepared.is_warm
+
+
+async def test_objects_are_rolled_up_in_time_and_none_is_lost(
+    bench: Bench, origin: BareRepositories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.git("demo", "branch", "work", "main")
+    tip = origin.commit("demo", {"only here": "x\n"}, branch="work")
+    workspace = await bench.prepare(origin.path("demo"))
+    origin.git("demo", "branch", "-D", "work")
+    for number in range(5):
+        origin.commit("demo", {f"{number}": f"{number}\n"})
+        monkeypatch.setattr("treadle.workspace.mirrors.MAX_LOOSE_OBJECTS", 6_700 if number < 4 else -1)
+        await (await bench.prepare(origin.path("demo"), work=f"work-{number}")).remove()
+    objects = _mirror(bench) / "objects"
+    assert len(list((objects / "pack").glob("*.pack"))) == 1
+    assert not [path for path in objects.iterdir() if len(path.name) == 2]
+    assert git("--git-dir", _mirror(bench), "cat-file", "-t", tip).strip() == "commit"
+    (workspace.box.work_tree / "only here").unlink()
+    assert await workspace.commit("Remove", uuid4()) is not None
+    await workspace.push()
+
+
+async def test_a_repository_with_longer_hashes(bench: Bench, tmp_path: Path) -> None:
+    bare = tmp_path / "long.git"
+    git("init", "-q", "--bare", "--object-format=sha256", bare)
+    tree = git("--git-dir", bare, "mktree").strip()
+    commit = git(*IDENTITY, "--git-dir", bare, "commit-tree", "-m", "x", tree).strip()
+    git("--git-dir", bare, "update-ref", "refs/heads/main", commit)
+    for work in ("cold", "warm"):
+        workspace = await bench.prepare(bare, work=work)
+        (workspace.box.work_tree / "new").write_text("new\n")
+        made = await workspace.commit("Add", uuid4())
+        assert made is not None
+        assert len(made.sha) == 64
+        assert await workspace.push() == made.sha
+        assert git("status", "--porcelain", cwd=workspace.box.work_tree) == ""
+        summary = await workspace.write_diff(tmp_path / "json", tmp_path / "patch")
+        assert (summary.files, summary.additions) == (1, 1)
 
 
 async def test_a_mirror_that_others_keep_is_waited_for_no_longer_than_allowed(
