@@ -131,8 +131,12 @@ async def test_a_write_whose_caller_is_cancelled_is_whole(world: World) -> None:
         task.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(answer, asyncio.CancelledError) for answer in answers) == 25
-    await world.store.record(fence, [], NOW)
-    texts = [event.data["text"] for event in (await world.told(run.id))[2:]]
+    await world.store.close()  # which waits for what was submitted
+    again = await SqlStore.open(world.url)
+    try:
+        texts = [event.data["text"] for event in (await again.events(run.id))[2:]]
+    finally:
+        await again.close()
     assert texts[1::2] == ["again"] * 50  # each with its second half
     assert sorted(map(str, texts[::2])) == sorted(str(number) for number in range(50))
 

@@ -94,6 +94,8 @@ class PostgresExecutor:
         return cast("T", await self._reads.submit(lambda connection: work(PostgresSession(connection))))
 
     async def close(self) -> None:
+        for lane in (self._writes, self._reads):
+            lane.flush(asyncio.get_running_loop())
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

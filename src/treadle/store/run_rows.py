@@ -76,6 +76,12 @@ BY_ID = Prepared(_WHOLE.where(runs.c.id == bindparam("run")))
 
 _WIDTH = len(RUN_COLUMNS)
 
+# Looked up in a dictionary: calling an enum takes five times as long.
+_RUN_STATUSES = {status.value: status for status in RunStatus}
+_STEP_STATUSES = {status.value: status for status in StepStatus}
+_PHASES: dict[str | None, Phase | None] = {None: None, **{phase.value: phase for phase in Phase}}
+_ENGINES = {engine.value: engine for engine in EngineName}
+
 
 def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
     (
@@ -97,9 +103,9 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         code_guidelines,
         () if file_ids == "[]" else tuple(map(UUID, json.loads(file_ids))),
         bool(generate_diff),
-        EngineName(engine),
+        _ENGINES[engine],
         model,
-        RunStatus(status),
+        _RUN_STATUSES[status],
         failure_details,
         lease,
         lost_workers,
@@ -126,8 +132,8 @@ def step_of(row: Row) -> Step:
         text,
         bool(is_commitable),
         bool(is_structured),
-        StepStatus(status),
-        None if phase is None else Phase(phase),
+        _STEP_STATUSES[status],
+        _PHASES[phase],
         output,
         structured_of(structured_output),
         failure_details,

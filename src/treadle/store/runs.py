@@ -36,5 +36,5 @@ class Runs:
         )
 
     async def queue_depth(self) -> int:
-        row = await self._executor.glance(lambda session: session.one(QUEUE_DEPTH))
+        row = await self._executor.read(lambda session: session.one(QUEUE_DEPTH))
         return 0 if row is None else row[0]

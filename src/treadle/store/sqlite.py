@@ -61,8 +61,9 @@ class SqliteExecutor:
         for connection in self._connections[1:]:
             connection.execute("PRAGMA query_only=ON")
         self._writes: Lane[Session] = Lane("store-write", [self._commit], batch=BATCH)
-        self._glances: Lane[Session] = Lane("store-glance", [self._reader(self._glancer)], batch=BATCH)
+        self._glances: Lane[Session] = Lane("store-glance", [self._snapshots(self._glancer)], batch=BATCH)
         self._reads: Lane[Session] = Lane("store-read", [self._snapshots(one) for one in self._readers], batch=1)
+        self._lanes = (self._writes, self._glances, self._reads)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         return cast("T", await self._writes.submit(work))
@@ -74,10 +75,12 @@ class SqliteExecutor:
         return cast("T", await self._glances.submit(work))
 
     async def close(self) -> None:
+        for lane in self._lanes:
+            lane.flush(asyncio.get_running_loop())
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        for lane in (self._writes, self._glances, self._reads):
+        for lane in self._lanes:
             lane.close()
         for connection in reversed(self._connections):  # the writer last: the last one folds the log into the file
             connection.close()
@@ -133,27 +136,18 @@ class SqliteExecutor:
             job.error = self._reason(error)
         connection.execute("RELEASE one")
 
-    def _reader(self, connection: sqlite3.Connection) -> Callable[[Sequence[Job[Session]]], None]:
+    def _snapshots(self, connection: sqlite3.Connection) -> Callable[[Sequence[Job[Session]]], None]:
+        """Serves each batch from one snapshot, which is not older than any of its jobs."""
         session = SqliteSession(connection)
 
         def serve(jobs: Sequence[Job[Session]]) -> None:
+            connection.execute("BEGIN")
             for job in jobs:
                 try:
                     job.result = job.work(session)
                 except Exception as error:  # noqa: BLE001 - it goes to whoever waits for it
                     job.error = self._reason(error)
-
-        return serve
-
-    def _snapshots(self, connection: sqlite3.Connection) -> Callable[[Sequence[Job[Session]]], None]:
-        read = self._reader(connection)
-
-        def serve(jobs: Sequence[Job[Session]]) -> None:
-            connection.execute("BEGIN")
-            try:
-                read(jobs)
-            finally:
-                connection.execute("ROLLBACK")
+            connection.execute("ROLLBACK")
 
         return serve
 

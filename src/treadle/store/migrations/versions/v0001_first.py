@@ -11,9 +11,9 @@ depends_on = None
 BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 UUID = sa.String(36)
 
-RUN_STATUS = "status IN ('New', 'Running', 'Success', 'Failed', 'Killed')"
-ENGINE = "engine IN ('Claude', 'Kimi', 'Dummy')"
-PHASE = "phase IN ('Analysis', 'Implementation', 'Validation')"
+RUN_STATUS = "status = 'New' OR status = 'Running' OR status = 'Success' OR status = 'Failed' OR status = 'Killed'"
+ENGINE = "engine = 'Claude' OR engine = 'Kimi' OR engine = 'Dummy'"
+PHASE = "phase = 'Analysis' OR phase = 'Implementation' OR phase = 'Validation'"
 
 
 def upgrade() -> None:
@@ -67,7 +67,9 @@ def owners() -> None:
         sa.Column("organization_id", BIG_ID, nullable=False),
         sa.Column("user_id", BIG_ID, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
-        sa.CheckConstraint("role IN ('ADMIN', 'MANAGER', 'MEMBER')", name=op.f("memberships_role_check")),
+        sa.CheckConstraint(
+            "role = 'ADMIN' OR role = 'MANAGER' OR role = 'MEMBER'", name=op.f("memberships_role_check")
+        ),
         sa.PrimaryKeyConstraint("organization_id", "user_id", name="memberships_pkey"),
         organization("memberships"),
         user("memberships"),
@@ -162,7 +164,7 @@ def run_tables() -> None:
         sa.CheckConstraint(RUN_STATUS, name=op.f("runs_status_check")),
         sa.CheckConstraint(ENGINE, name=op.f("runs_engine_check")),
         sa.CheckConstraint(
-            "(date_completed IS NOT NULL) = (status IN ('Success', 'Failed', 'Killed'))",
+            "(date_completed IS NOT NULL) = (status = 'Success' OR status = 'Failed' OR status = 'Killed')",
             name=op.f("runs_completed_check"),
         ),
         sa.CheckConstraint(
@@ -205,11 +207,15 @@ def run_tables() -> None:
         sa.Column("cost_usd", sa.Double, nullable=False),
         sa.Column("duration_ms", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("run_id", "uuid", name="steps_run_id_uuid_key"),
-        sa.CheckConstraint("status IN ('NotStarted', 'Running', 'Success', 'Failed')", name=op.f("steps_status_check")),
+        sa.CheckConstraint(
+            "status = 'NotStarted' OR status = 'Running' OR status = 'Success' OR status = 'Failed'",
+            name=op.f("steps_status_check"),
+        ),
         sa.CheckConstraint(PHASE, name=op.f("steps_phase_check")),
         sa.CheckConstraint("position >= 1", name=op.f("steps_position_check")),
         sa.CheckConstraint(
-            "(date_completed IS NOT NULL) = (status IN ('Success', 'Failed'))", name=op.f("steps_completed_check")
+            "(date_completed IS NOT NULL) = (status = 'Success' OR status = 'Failed')",
+            name=op.f("steps_completed_check"),
         ),
         sa.PrimaryKeyConstraint("run_id", "position", name="steps_pkey"),
         run("steps"),
