@@ -124,6 +124,7 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
             allow_local=settings.allow_local_repositories,
             allow_private_hosts=settings.allow_private_hosts,
             command_seconds=settings.git_seconds,
+            submodules=settings.submodules,
         ),
         sandbox=box or await sandbox.choose(settings),
         engines=engines.build(settings),

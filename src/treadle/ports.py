@@ -546,6 +546,10 @@ class Workspace(Protocol):
     async def nested_repositories(self) -> Sequence[str]:
         """Repositories that the agent made inside the tree, found by the last commit."""
 
+    async def restore_submodules(self) -> Sequence[str]:
+        """Throws away what was changed inside submodules, which is not this repository's to commit; the paths that had
+        changes. `undo` does it too."""
+
     async def remove(self) -> None:
         """Everything of it on this disk, whatever modes the agent set. Never raises for what is already gone."""
 

@@ -81,7 +81,9 @@ class Settings(BaseModel):
     )
     git_author_name: str = Field("Treadle", min_length=1, description="Author and committer of the steps' commits.")
     git_author_email: str = Field("treadle@localhost", min_length=3, description="Their e-mail address.")
-    submodules: bool = Field(False, description="Follow submodules.")
+    submodules: bool = Field(
+        False, description="Put the files of submodules in place for the engines, to read and build; never to change."
+    )
 
     rate_limit_code_generation: str = Field(
         "0",

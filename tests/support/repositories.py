@@ -44,9 +44,16 @@ class BareRepositories:
         return bare
 
     def commit(
-        self, repo: str, files: Mapping[str, bytes | str], *, branch: str = "main", message: str = "Change by hand"
+        self,
+        repo: str,
+        files: Mapping[str, bytes | str],
+        *,
+        branch: str = "main",
+        message: str = "Change by hand",
+        submodules: Mapping[str, str] | None = None,
     ) -> str:
-        """Add a commit to a branch, made if need be, as somebody else's push would; its sha."""
+        """Add a commit to a branch, made if need be, as somebody else's push would; its sha. `submodules`: paths, and
+        the commits they are at; `files` is to hold the .gitmodules."""
         bare = self.path(repo)
         parent = _git(bare, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", check=False).decode().strip()
         with tempfile.TemporaryDirectory(dir=self.root, prefix="index-") as scratch:
@@ -57,6 +64,8 @@ class BareRepositories:
                 data = content.encode() if isinstance(content, str) else content
                 blob = _git(bare, "hash-object", "-w", "--stdin", stdin=data).decode().strip()
                 _git(bare, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", extra=index)
+            for path, commit in (submodules or {}).items():
+                _git(bare, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}", extra=index)
             tree = _git(bare, "write-tree", extra=index).decode().strip()
         parents = ("-p", parent) if parent else ()
         sha = _git(bare, "commit-tree", tree, *parents, "-m", message).decode().strip()

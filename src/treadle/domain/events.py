@@ -26,7 +26,8 @@ class EventType(StrEnum):
     RUN_FINISHED = "run.finished"  # status: RunStatus, failureDetails: str | None; always the last
     WORKSPACE_PREPARED = "workspace.prepared"  # sourceSha, workSha: str, isNewBranch, isWarm: bool, durationMs: int
     WORKSPACE_RESTORED = "workspace.restored"  # after a crash: steps: [positions], phase: str | None
-    WORKSPACE_CHANGES_UNDONE = "workspace.changes_undone"  # paths: [str]: an analysis changed the repository
+    # paths: [str], the first of `count`: an analysis changed the repository, or a step what is inside a submodule
+    WORKSPACE_CHANGES_UNDONE = "workspace.changes_undone"
     WORKSPACE_NESTED_REPOSITORY = "workspace.nested_repository"  # path: str: its .git was dropped, its files kept
     STEP_STARTED = "step.started"  # text: str, isCommitable: bool
     STEP_FINISHED = "step.finished"  # status: StepStatus, failureDetails: str | None

@@ -1,7 +1,7 @@
 """One step: its phases, then the commit and the push; or, for an analysis-only step, the answer alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,6 +16,9 @@ from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.phase import PhaseRequest, PhaseRunner
 from treadle.services.progress import Progress
 from treadle.services.secrets import RunSecrets
+
+#: How many paths an event names.
+MAX_PATHS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,8 @@ class StepRunner:
 
     async def _undo(self, step: Step, phase: Phase) -> None:
         """Without a sandbox the analysis could write: whatever it changed is undone, and said."""
-        paths = await self._workspace.undo()
-        if paths:
-            data: JsonObject = {"paths": list(paths[:100]), "count": len(paths)}
-            await self._progress.note(Draft(EventType.WORKSPACE_CHANGES_UNDONE, data, step.position, phase))
+        if paths := await self._workspace.undo():
+            await self._progress.note(undone(paths, step.position, phase))
 
     async def _keep(self, step: Step, answer: Answer, base_sha: str, patch: bytes) -> None:
         """What the next worker goes on from, should this one die."""
@@ -152,6 +153,8 @@ class StepRunner:
         commit = await self._workspace.commit(step.text, step.id)
         for path in await self._workspace.nested_repositories():
             await self._progress.note(Draft(EventType.WORKSPACE_NESTED_REPOSITORY, {"path": path}, step.position))
+        if paths := await self._workspace.restore_submodules():
+            await self._progress.note(undone(paths, step.position))
         if commit is None:
             await self._record(step, Draft(EventType.GIT_NOTHING_TO_COMMIT))
             return
@@ -211,6 +214,12 @@ class StepRunner:
             step.position, status=status, phase=phase, output=output, structured_output=structured_output, usage=usage
         )
         await self._progress.record(replace(draft, step=step.position, phase=phase), step=update)
+
+
+def undone(paths: Sequence[str], step: int | None, phase: Phase | None = None) -> Draft:
+    """Says which changes were thrown away: an analysis's, or those within submodules."""
+    data: JsonObject = {"paths": list(paths[:MAX_PATHS]), "count": len(paths)}
+    return Draft(EventType.WORKSPACE_CHANGES_UNDONE, data, step, phase)
 
 
 def _remember(answer: Answer, phase: Phase, outcome: Outcome) -> None:

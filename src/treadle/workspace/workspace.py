@@ -4,8 +4,6 @@ import asyncio
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -21,46 +19,17 @@ from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.delivery import Delivery
 from treadle.workspace.git import Git, failure_of, last_line
 from treadle.workspace.locks import FileLock
+from treadle.workspace.place import Place
 from treadle.workspace.refs import REMOTE, write_branch
-from treadle.workspace.removal import drop_dot_git, remove_tree
+from treadle.workspace.removal import drop_dot_git
 from treadle.workspace.staging import Staged, read_staged, read_status
+from treadle.workspace.submodules import Submodule, restore
 
 #: How often staging is begun anew because of a repository inside the tree: each time one level of them is gone.
 MAX_NESTED = 50
 
 _NO_COMMIT = re.compile(r"^error: '(.+?)/?' does not have a commit checked out$", re.MULTILINE | re.DOTALL)
 _DIFF_CHUNK_BYTES = 256 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run's files are. `config` may be elsewhere than the rest: on no disk."""
-
-    root: Path
-    config: Path
-
-    @property
-    def git(self) -> Path:
-        return self.root / "git"
-
-    @property
-    def code(self) -> Path:
-        return self.root / "code"
-
-    @property
-    def home(self) -> Path:
-        return self.root / "home"
-
-    @property
-    def files(self) -> Path:
-        return self.root / "files"
-
-    async def remove(self) -> None:
-        await remove_tree(self.config)
-        await remove_tree(self.root)
-        if not self.config.is_relative_to(self.root):
-            with suppress(OSError):  # other runs have theirs in there
-                self.config.parent.rmdir()
 
 
 class GitWorkspace:
@@ -76,6 +45,7 @@ class GitWorkspace:
         agent: AgentGit,
         refs: Mapping[str, str],
         submodules: Collection[bytes],
+        followed: Sequence[Submodule],
         lock: FileLock,
     ) -> None:
         self._place = place
@@ -85,6 +55,7 @@ class GitWorkspace:
         self._agent = agent
         self._refs = dict(refs)
         self._submodules = tuple(submodules)
+        self._followed = followed
         self._lock = lock
         self._head = self._pushed = prepared.work_sha
         self._is_staging = False  # or was, when something cut it short
@@ -116,7 +87,7 @@ class GitWorkspace:
     async def changed_paths(self) -> Sequence[str]:
         """A repository inside the tree shows as its directory, with a slash at the end."""
         await self._disarm()
-        options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=all", "--no-renames")
+        options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=dirty", "--no-renames")
         return read_status(await self._git.out("status", *options))
 
     async def commit(self, message: str, step: UUID) -> Commit | None:
@@ -160,10 +131,17 @@ class GitWorkspace:
         """Ignored files, such as build caches, stay."""
         paths = await self.changed_paths()
         if paths:
-            await self._insist("reset", "--quiet", "--hard", self._head)
-            await self._insist("clean", "--quiet", "--force", "--force", "-d")
+            await self._insist(self._git, "reset", "--quiet", "--hard", self._head)
+            await self._insist(self._git, "clean", "--quiet", "--force", "--force", "-d")
         await self._make_agent_git()
-        return paths
+        return (*paths, *await self.restore_submodules())
+
+    async def restore_submodules(self) -> Sequence[str]:
+        if not self._followed:
+            return ()
+        self._check_tree()
+        tops = await anyio.to_thread.run_sync(self._read_submodules)
+        return await restore(self._place.code, self._followed, tops, self._insist)
 
     async def patch(self, *, since: str | None = None) -> bytes:
         if since is None and not (await self._stage()).changes:
@@ -262,11 +240,11 @@ class GitWorkspace:
         for path in self._submodules:
             await drop_dot_git(self._place.code, path)
 
-    async def _insist(self, *arguments: str) -> None:
-        done = await self._git.run(*arguments, accepted=None)
+    async def _insist(self, git: Git, *arguments: str) -> None:
+        done = await git.run(*arguments, accepted=None)
         if done.exit_code != 0:
             await self._open_up()
-            await self._git.run(*arguments)
+            await git.run(*arguments)
 
     async def _open_up(self) -> None:
         """Takes back what the agent denied its owner: reading files, entering directories."""

@@ -13,7 +13,7 @@ no backup and no forgotten directory holds them. Without one, the state is in th
 import asyncio
 import hashlib
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -31,10 +31,11 @@ from treadle.workspace.git import Git, base_environment
 from treadle.workspace.locks import FileLock
 from treadle.workspace.memory import PrivateMemory
 from treadle.workspace.mirrors import Mirrors
+from treadle.workspace.place import Place
 from treadle.workspace.refs import HEADS, REMOTE, TAGS
 from treadle.workspace.remote import Remote
-from treadle.workspace.submodules import Submodules
-from treadle.workspace.workspace import GitWorkspace, Place
+from treadle.workspace.submodules import Submodule, Submodules
+from treadle.workspace.workspace import GitWorkspace
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at before it is used, and used with mode 0700
 
@@ -153,9 +154,10 @@ class GitWorkspaces:
         clone = Clone(git, request.branch_work)
         guess = await self._mirrors.peek(remote)
         snapshot, start = await clone.check_out_beside(request, guess, lambda: self._mirrors.fetch(remote))
+        followed: Sequence[Submodule] = ()
         if self._with_submodules and clone.submodules:
-            submodules = Submodules(self._mirrors, git, place.root / "modules")
-            await submodules.check_out(remote, start.head, place.code, clone.submodules)
+            submodules = Submodules(self._mirrors, git, place.modules, place.code)
+            followed = await submodules.check_out(remote, start.head, clone.submodules)
         agent = AgentGit(
             work_tree=place.code,
             branch=request.branch_work,
@@ -182,6 +184,7 @@ class GitWorkspaces:
             agent=agent,
             refs=refs,
             submodules=clone.submodules,
+            followed=followed,
             lock=lock,
         )
 
