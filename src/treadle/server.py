@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from treadle import factory
 from treadle.domain.errors import ConfigurationError
 from treadle.factory import Parts
+from treadle.joined_writes import JoiningHttp
 from treadle.runner.worker import Worker
 from treadle.settings import Settings
 
@@ -84,6 +85,9 @@ async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         date_header=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         loop="asyncio",
+        http=JoiningHttp,
+        ws="none",
+        proxy_headers=False,  # nothing here asks who the peer is
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[bound]), name="api")
