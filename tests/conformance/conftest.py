@@ -1,6 +1,6 @@
 """The fixtures of the store's suite."""
 
 from tests.support.postgres import postgres_server
-from tests.support.stores import database_url, world
+from tests.support.stores import database_url, sqlite_template, world
 
-__all__ = ["database_url", "postgres_server", "world"]
+__all__ = ["database_url", "postgres_server", "sqlite_template", "world"]

@@ -22,6 +22,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from treadle.store import schema
+
 START_SECONDS = 60
 
 #: So that a test run which is killed leaves no server behind.
@@ -34,19 +36,30 @@ class NoPostgres(Exception):
 
 @dataclass
 class PostgresServer:
-    """`database()` makes an empty one and gives its URL."""
+    """`database()` makes an empty one, `upgraded()` one with the schema; they give its URL."""
 
     directory: Path
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _template: object = None
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.directory}"
 
-    def database(self) -> str:
+    def database(self, template: str = "template0") -> str:
         name = f"treadle{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
         return self.url(name)
+
+    def upgraded(self) -> str:
+        """One with Treadle's schema, copied from the first: migrations take longer than most tests."""
+        if self._template is None:
+            url = self.database()
+            schema.upgrade(url)
+            self._template = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        return self.database(str(self._template))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Stores to test with, and somebody to own what is in them."""
 
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from treadle.domain.identity import Principal, Role
 from treadle.domain.run import EngineName, Run, RunDraft, StepDraft
 from treadle.domain.states import Phase, StepStatus
 from treadle.ports import Fence, Idempotency, RunFilter, StepUpdate
+from treadle.store import schema
 from treadle.store.address import sqlite_url
 from treadle.store.sql import SqlStore
 
@@ -146,7 +148,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture
-async def world(database_url: str, anyio_backend: str) -> AsyncIterator[World]:
-    async with open_world(database_url) as made:
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the schema, to copy: migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "treadle.db"
+    schema.upgrade(sqlite_url(path))
+    return path
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def world(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+    """On each kind of database."""
+    if request.param == "sqlite":
+        url = sqlite_url(shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "treadle.db"))
+    else:
+        url = request.getfixturevalue("postgres_server").upgraded()
+    async with open_world(url) as made:
         yield made

@@ -1,6 +1,7 @@
 """What is asked often is found by an index, however large the tables are: SQLite tells how it would look."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain, combinations
 from pathlib import Path
@@ -56,8 +57,8 @@ def statuses() -> Iterator[frozenset[RunStatus]]:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
-    async with open_world(sqlite_url(tmp_path / "treadle.db")) as made:
+async def world(sqlite_template: Path, tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+    async with open_world(sqlite_url(shutil.copyfile(sqlite_template, tmp_path / "treadle.db"))) as made:
         yield made
 
 

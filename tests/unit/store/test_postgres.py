@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 @pytest.fixture
 async def world(postgres_server: PostgresServer, anyio_backend: str) -> AsyncIterator[World]:
-    async with open_world(postgres_server.database()) as made:
+    async with open_world(postgres_server.upgraded()) as made:
         yield made
 
 

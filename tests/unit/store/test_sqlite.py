@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -25,8 +26,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
-    async with open_world(f"{sqlite_url(tmp_path / 'treadle.db')}?timeout=0.05") as made:
+async def world(sqlite_template: Path, tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+    path = shutil.copyfile(sqlite_template, tmp_path / "treadle.db")
+    async with open_world(f"{sqlite_url(path)}?timeout=0.05") as made:
         yield made
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -30,7 +29,6 @@ from treadle.domain.states import (
     StepStatus,
 )
 from treadle.ports import Fence, StepUpdate
-from treadle.store import schema
 from treadle.store.address import sqlite_url
 
 T = TypeVar("T")
@@ -251,20 +249,11 @@ def try_calls(new_database: Callable[[], str], *, examples: int) -> None:
     )
 
 
-def test_no_call_breaks_the_rules_on_sqlite() -> None:
-    with TemporaryDirectory() as directory:
-        empty = Path(directory) / "empty.db"
-        schema.upgrade(sqlite_url(empty))
-        count = iter(range(10_000))
-
-        def new_database() -> str:
-            path = Path(directory) / f"{next(count)}.db"
-            copyfile(empty, path)
-            return sqlite_url(path)
-
-        try_calls(new_database, examples=40)
+def test_no_call_breaks_the_rules_on_sqlite(sqlite_template: Path, tmp_path: Path) -> None:
+    count = iter(range(10_000))
+    try_calls(lambda: sqlite_url(copyfile(sqlite_template, tmp_path / f"{next(count)}.db")), examples=40)
 
 
 @pytest.mark.postgres
 def test_no_call_breaks_the_rules_on_postgres(postgres_server: PostgresServer) -> None:
-    try_calls(postgres_server.database, examples=6)
+    try_calls(postgres_server.upgraded, examples=6)
