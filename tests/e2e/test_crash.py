@@ -1,11 +1,12 @@
 """The service killed with -9 at the worst moments: started again, it finishes, and no step is committed twice."""
 
+import time
 from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import HTTP_CREDENTIALS
 from tests.support.git_server import GitServer, Kind
-from tests.support.service import Json, Service, is_alive, is_event, step
+from tests.support.service import PATIENCE_SECONDS, Json, Service, is_alive, is_event, step
 
 STEPS = [
     step('dummy: [{"append": ["one.txt", "1\\n"]}]'),
@@ -65,6 +66,25 @@ def test_between_commit_and_push(crashing: Service, git: GitServer) -> None:
 def test_after_the_push_was_taken(crashing: Service, git: GitServer) -> None:
     with crashing as service:
         crash_at(service, git, Kind.RECEIVE, after=True)
+
+
+def test_a_push_that_is_taken_after_the_next_worker_has_cloned(crashing: Service, git: GitServer) -> None:
+    with crashing as service:
+        old = git.hold(Kind.RECEIVE)
+        process_id = start(service, git)
+        old.wait()
+        new = git.hold(Kind.RECEIVE_REFS)
+        service.kill9()
+        service.restart()
+        new.wait()
+        old.release()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while "work" not in git.branches("acme/demo"):
+            assert time.monotonic() < deadline, "the old push was not taken"
+            time.sleep(0.02)
+        late = git.log("acme/demo", "work")[0].sha
+        new.release()
+        assert check(service, git, process_id)["steps"][0]["commitSha"] == late
 
 
 def test_in_the_middle_of_a_phase(crashing: Service, git: GitServer, tmp_path: Path) -> None:

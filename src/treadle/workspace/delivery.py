@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from treadle.command import Completed
 from treadle.domain.errors import GitError, GitTimedOut, PushRejected, RebaseConflict
+from treadle.workspace.clone import Start, find_trailers
 from treadle.workspace.failures import remarks, remote_failure
 from treadle.workspace.git import Git, last_line
 from treadle.workspace.refs import HEADS, read_branch, write_branch
@@ -25,7 +26,7 @@ _TIP = "refs/treadle/tip"
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """`pushed`: our commit as it is on the remote; `tip`: the branch's newest commit there, which may follow it."""
+    """`pushed`: the step's commit as it is on the remote; `tip`: the branch's newest commit there, which may follow it."""
 
     pushed: str
     tip: str
@@ -51,6 +52,10 @@ class Delivery:
         if await self._is_ancestor(head, tip):  # an earlier push was taken, and somebody went on from there
             await self._check_out(tip)
             return Delivered(head, tip)
+        earlier = await self._same_step(head, base, tip)
+        if earlier is not None:
+            await self._check_out(tip)
+            return Delivered(earlier, tip)
         rebased = await self._rebase(head, base, tip)
         try:
             rejection = await self._push(rebased)
@@ -101,6 +106,14 @@ class Delivery:
     async def _is_ancestor(self, old: str, new: str) -> bool:
         done = await self._git.run("merge-base", "--is-ancestor", old, new, accepted=(0, 1))
         return done.exit_code == 0
+
+    async def _same_step(self, head: str, base: str, tip: str) -> str | None:
+        """The commit of the same step that the remote has by now: a push that its worker did not live to see the end
+        of may be taken after the next worker has looked at the branch. A step is committed once: that commit counts."""
+        ours = await find_trailers(self._git, Start(base, head))
+        theirs = await find_trailers(self._git, Start(base, tip))
+        found = [theirs.get(step) for step, sha in ours.items() if sha == head]
+        return found[0] if found else None
 
     async def _rebase(self, head: str, base: str, tip: str) -> str:
         # A commit that turns out empty is kept: its trailer says that the step is done.

@@ -65,6 +65,23 @@ async def test_a_step_that_somebody_made_too_keeps_its_commit(bench: Bench, orig
     assert "Treadle-Step: " in last.message
 
 
+async def test_a_step_that_its_last_worker_pushed_late_is_not_committed_again(
+    bench: Bench, origin: BareRepositories
+) -> None:
+    """That worker was gone, and this one had cloned, when the remote took the old push."""
+    workspace, step = await bench.prepare(origin.path("demo")), uuid4()
+    origin.git("demo", "branch", "work", "main")
+    late = origin.commit("demo", {"ours.txt": "as it was\n"}, branch="work", message=f"Do it\n\nTreadle-Step: {step}")
+    tip = origin.commit("demo", {"theirs.txt": "theirs\n"}, branch="work")
+    (workspace.box.work_tree / "ours.txt").write_text("done again\n")
+    assert await workspace.commit("Do it", step) is not None
+    assert await workspace.push() == late
+    assert origin.log("demo", "work")[0].sha == tip == await workspace.head()
+    assert (workspace.box.work_tree / "ours.txt").read_text() == "as it was\n"
+    last = await _committed(workspace, "last.txt")
+    assert await workspace.push() == last
+
+
 async def test_a_conflict_names_the_files_and_keeps_the_work(bench: Bench, origin: BareRepositories) -> None:
     workspace = await bench.prepare(origin.path("demo"))
     await _committed(workspace)
