@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
-from treadle.domain.errors import LeaseLost, StepUnsuccessful
+import structlog
+
+from treadle.domain.errors import LeaseLost, StepUnsuccessful, TreadleError
 from treadle.domain.events import Draft, EventType, JsonObject, clip
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, StepStatus
@@ -16,6 +19,8 @@ from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.phase import PhaseRequest, PhaseRunner
 from treadle.services.progress import Progress
 from treadle.services.secrets import RunSecrets
+
+log = structlog.get_logger(__name__)
 
 #: How many paths an event names.
 MAX_PATHS = 100
@@ -126,26 +131,36 @@ class StepRunner:
             raise StepUnsuccessful(f"The engine says that it did not succeed: {structured.output}")
         answer.last = Last(engine, phase, outcome)
         if phase is not Phase.VALIDATION:  # what validation leaves is kept while it is pushed
-            patch = b"" if is_read_only else await self._workspace.patch()
-            await self._keep(step, answer, await self._workspace.head(), patch)
+            await self._keep(
+                step, answer, await self._workspace.head(), None if is_read_only else self._workspace.patch
+            )
 
     async def _undo(self, step: Step, phase: Phase) -> None:
         """Without a sandbox the analysis could write: whatever it changed is undone, and said."""
         if paths := await self._workspace.undo():
             await self._progress.note(undone(paths, step.position, phase))
 
-    async def _keep(self, step: Step, answer: Answer, base_sha: str, patch: bytes) -> None:
-        """What the next worker goes on from, should this one die."""
+    async def _keep(
+        self, step: Step, answer: Answer, base_sha: str, patch: Callable[[], Awaitable[bytes]] | None
+    ) -> None:
+        """What the next worker goes on from, should this one die. It is for the worst case: a run whose patch is too
+        large, or whose disk is full, goes on without."""
         last = answer.last
         if last is None:  # nothing was done here since the last checkpoint
             return
         outcome = replace(last.outcome, output=answer.output, structured_output=answer.structured_output)
-        await self._checkpoints.save(
-            self._workspace, self.layout, last.engine, step, last.phase, outcome, base_sha=base_sha, patch=patch
-        )
+        try:
+            work = await patch() if patch is not None else b""
+            await self._checkpoints.save(
+                self._workspace, self.layout, last.engine, step, last.phase, outcome, base_sha=base_sha, patch=work
+            )
+        except LeaseLost:
+            raise
+        except (TreadleError, OSError) as error:
+            log.warning("no checkpoint could be kept", step=step.position, phase=last.phase, error=str(error))
 
     async def _keep_committed(self, step: Step, answer: Answer, base_sha: str) -> None:
-        await self._keep(step, answer, base_sha, await self._workspace.patch(since=base_sha))
+        await self._keep(step, answer, base_sha, partial(self._workspace.patch, since=base_sha))
 
     async def _deliver(self, step: Step, answer: Answer) -> None:
         """Commit, compare, push, diff. The step's trailer is what makes this happen at most once."""

@@ -26,7 +26,7 @@ _TIP = "refs/treadle/tip"
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """`pushed`: the step's commit as it is on the remote; `tip`: the branch's newest commit there, which may follow it."""
+    """`pushed`: the step's commit as it is on the remote; `tip`: the branch's newest there, which may follow it."""
 
     pushed: str
     tip: str
@@ -132,8 +132,7 @@ class Delivery:
         paths = [path.decode(errors="replace") for path in conflicts.split(b"\0") if path]
         where = f" in {', '.join(paths[:10])}" if paths else f": {last_line(done.stderr)}"
         raise RebaseConflict(
-            f"The branch '{self._branch}' moved on the remote, and the step's work conflicts with it{where}.",
-            hint="The work is kept as a patch among the run's artifacts.",
+            f"The branch '{self._branch}' moved on the remote, and the step's work conflicts with it{where}."
         )
 
     async def _check_out(self, sha: str) -> None:
