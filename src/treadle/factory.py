@@ -121,6 +121,7 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
         vault=parts.vault,
         workspaces=GitWorkspaces(
             settings.data_dir,
+            environment={"PATH": settings.engine_path, **settings.git_environment},
             allow_local=settings.allow_local_repositories,
             allow_private_hosts=settings.allow_private_hosts,
             command_seconds=settings.git_seconds,

@@ -1,5 +1,6 @@
 """Every setting, described in one place. Only entry points read the environment, through `Settings.load`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,12 @@ PREFIX = "TREADLE_"
 
 #: Read by the SDK and the CLI, not by the service: where it is, and the caller's key.
 CLIENT_NAMES = frozenset({"TREADLE_URL", "TREADLE_API_KEY"})
+
+#: What Git needs of the service's environment to get out of a company's network.
+GIT_NAMES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -79,6 +86,10 @@ class Settings(BaseModel):
     sandbox: Literal["bubblewrap", "none"] | None = Field(
         None, description="What engines run in; unset: the best that works."
     )
+    git_environment: dict[str, str] = Field(
+        {},
+        description="JSON of variables for Git, such as proxies; unset: the service's own *_PROXY and certificate ones.",
+    )
     git_author_name: str = Field("Treadle", min_length=1, description="Author and committer of the steps' commits.")
     git_author_email: str = Field("treadle@localhost", min_length=3, description="Their e-mail address.")
     submodules: bool = Field(
@@ -103,6 +114,11 @@ class Settings(BaseModel):
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
 
+    @field_validator("git_environment", mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
     @field_validator("retry_seconds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -125,6 +141,7 @@ class Settings(BaseModel):
             for name, value in environment.items()
             if name.startswith(PREFIX) and name not in CLIENT_NAMES and value
         }
+        found.setdefault("git_environment", {name: environment[name] for name in GIT_NAMES if name in environment})
         if path := environment.get("PATH"):
             found.setdefault("engine_path", path)
         try:
@@ -141,7 +158,7 @@ class Settings(BaseModel):
 
 def _shown(default: object) -> str:
     """A default as one would write it in the environment."""
-    if default is None:
+    if default is None or default == {}:
         return ""
     if isinstance(default, bool):
         return str(int(default))

@@ -63,7 +63,7 @@ def check_settings(environment: Mapping[str, str]) -> tuple[Check, Settings | No
         settings = Settings.load(environment)
     except ConfigurationError as error:
         return Check("settings", Level.PROBLEM, error.message, error.hint), None
-    count = len(settings.model_fields_set - {"engine_path"})
+    count = len(settings.model_fields_set - {"engine_path", "git_environment"})
     return Check(
         "settings", Level.OK, f"{count} set in the environment" if count else "all at their defaults"
     ), settings
