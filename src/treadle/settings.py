@@ -88,7 +88,7 @@ class Settings(BaseModel):
     )
     git_environment: dict[str, str] = Field(
         {},
-        description="JSON of variables for Git, such as proxies; unset: the service's own *_PROXY and certificate ones.",
+        description="JSON of variables for Git; unset: the service's own for proxies and certificates.",
     )
     git_author_name: str = Field("Treadle", min_length=1, description="Author and committer of the steps' commits.")
     git_author_email: str = Field("treadle@localhost", min_length=3, description="Their e-mail address.")
