@@ -1,11 +1,13 @@
 """What a worker writes about the run it holds: fenced, redacted, in order, and batched where nobody waits for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from treadle.domain.errors import LeaseLost
+import structlog
+
+from treadle.domain.errors import ConfigurationError, LeaseLost
 from treadle.domain.events import Draft
 from treadle.domain.run import StructuredOutput
 from treadle.ports import Clock, Fence, RunStore, Signals, StepUpdate
@@ -14,6 +16,12 @@ from treadle.redaction import Redactor
 #: How long an event of a talkative engine may wait for company, in seconds, and how many may wait.
 BATCH_SECONDS = 0.05
 BATCH_EVENTS = 200
+
+#: How long a store in trouble is asked again, and how often, in seconds. A lease may end sooner, and with it the work.
+TROUBLE_SECONDS = 20.0
+TROUBLE_PAUSE_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 class Progress:
@@ -56,24 +64,44 @@ class Progress:
             await self.record()
 
     async def record(self, *drafts: Draft, step: StepUpdate | None = None, has_diff: bool = False) -> None:
-        """Events, what waits before them, and a step's update: durable on return."""
+        """Events, what waits before them, and a step's update: durable on return. A store in trouble (a full disk, a
+        server that restarts) is asked again for TROUBLE_SECONDS: it is no reason to lose a run, nor a line of it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + TROUBLE_SECONDS
+        while True:
+            try:
+                await self._record(drafts, step, has_diff=has_diff)
+            except ConfigurationError as error:
+                if loop.time() >= deadline:
+                    raise
+                log.warning("the run's progress could not be written yet", error=error.message)
+                await self._clock.sleep(TROUBLE_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _record(self, drafts: Sequence[Draft], step: StepUpdate | None, *, has_diff: bool) -> None:
         self._raise_if_lost()
         async with self._writing:
-            batch = [*self._waiting, *drafts]
+            waited = tuple(self._waiting)
             self._waiting.clear()
             self._arrived.clear()
-            if not batch and step is None and not has_diff:
+            if not waited and not drafts and step is None and not has_diff:
                 return
             try:
                 await self._store.record(
                     self.fence,
-                    [self._clean(draft) for draft in batch],
+                    [self._clean(draft) for draft in (*waited, *drafts)],
                     self._clock.now(),
                     step=self._clean_step(step),
                     has_diff=has_diff,
                 )
             except LeaseLost as lost:
                 self._lost = lost
+                raise
+            except ConfigurationError:
+                # Not on cancellation: the store then comes to its end with them all the same.
+                self._waiting[:0] = waited
+                self._arrived.set()
                 raise
         self._signals.notify(self.fence.run_id)
 
@@ -108,4 +136,5 @@ class Progress:
         while True:
             await self._arrived.wait()
             await asyncio.sleep(BATCH_SECONDS)
-            await self.record()
+            with suppress(ConfigurationError):  # `record` has said so; they wait for the next attempt
+                await self.record()
