@@ -31,6 +31,7 @@ from treadle.services.secrets import EngineDefaults
 from treadle.services.signing_keys import SigningKeys
 from treadle.services.tokens import Tokens
 from treadle.settings import Settings
+from treadle.store.address import sqlite_url
 from treadle.store.sql import SqlStore
 from treadle.vault import AesGcmVault, load_keys
 from treadle.workspace import GitWorkspaces
@@ -61,7 +62,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     Raises ConfigurationError."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     vault = AesGcmVault(load_keys(settings))
-    store = await SqlStore.open(settings.database_url or f"sqlite:///{settings.data_dir / DATABASE_FILE}")
+    store = await SqlStore.open(database_url(settings))
     queue = DatabaseQueue()
     try:
         blobs, clock = DirectoryBlobs(settings.data_dir / "blobs"), SystemClock()
@@ -103,6 +104,11 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     finally:
         await queue.close()
         await store.close()
+
+
+def database_url(settings: Settings) -> str:
+    """The database's address: the setting's, or SQLite in the data directory."""
+    return settings.database_url or sqlite_url(settings.data_dir / DATABASE_FILE)
 
 
 def app(parts: Parts) -> FastAPI:

@@ -26,6 +26,7 @@ from treadle.factory import Parts
 from treadle.ports import RunFilter
 from treadle.services.files import blob_key
 from treadle.settings import PREFIX, Settings
+from treadle.store.address import sqlite_url
 
 #: What earlier runs left is kept for this long, in days.
 KEPT_DAYS: Final = 30
@@ -75,7 +76,7 @@ def settings_for_one_run(environment: Mapping[str, str], directory: Path, **over
     return Settings.load(
         {name: value for name, value in environment.items() if name.removeprefix(PREFIX) not in _OF_SERVER},
         **{
-            "database_url": f"sqlite:///{directory / DATABASE_FILE}",
+            "database_url": sqlite_url(directory / DATABASE_FILE),
             "bootstrap_api_key": secrets.token_urlsafe(32),
             "secret_key": base64.b64encode(secrets.token_bytes(32)).decode(),
             "allow_local_repositories": True,
@@ -163,7 +164,7 @@ async def bring_database(settings: Settings, root: Path, directory: Path) -> Non
     base = root / _BASE_FILE
     if not base.exists():
         made = directory / _BASE_FILE
-        async with factory.assemble(settings.model_copy(update={"database_url": f"sqlite:///{made}"})):
+        async with factory.assemble(settings.model_copy(update={"database_url": sqlite_url(made)})):
             pass
         made.replace(base)  # one that another process made meanwhile is as good
     await asyncio.to_thread(shutil.copyfile, base, directory / DATABASE_FILE)

@@ -2,18 +2,13 @@
 
 import os
 
-from treadle import factory
 from treadle.cli import output
 from treadle.cli.failures import Stopped
 from treadle.cli.output import FAILED
+from treadle.factory import database_url
 from treadle.settings import Settings
 from treadle.store import schema
 from treadle.store.address import SqliteAddress, parse
-
-
-def database_url(settings: Settings) -> str:
-    """Where the database is."""
-    return settings.database_url or f"sqlite:///{settings.data_dir / factory.DATABASE_FILE}"
 
 
 def found_schema(settings: Settings) -> str | None:
