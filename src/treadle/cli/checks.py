@@ -16,10 +16,11 @@ from typing import Final
 
 from treadle import command, sandbox
 from treadle.blobs.directory import DirectoryBlobs
-from treadle.cli.schema import database_url, found_schema
+from treadle.cli.schema import found_schema
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.run import EngineName
 from treadle.engines.location import find_claude, find_kimi
+from treadle.factory import database_url
 from treadle.settings import Settings
 from treadle.store import schema
 from treadle.store.address import parse
