@@ -16,7 +16,7 @@ from treadle.domain.errors import GitError
 DIFF_ARGUMENTS: tuple[str, ...] = (
     *("-c", "diff.suppressBlankEmpty=false", "-c", "core.quotePath=true"),
     *("diff", "--raw", "-z", "--no-abbrev", "--patch", "--full-index"),
-    *("--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "--submodule=short"),
+    *("--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--submodule=short"),
     *("--find-renames=50%", "-l1000", "--no-color", "--no-relative", "-O/dev/null"),
     *("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0"),
     *("--diff-algorithm=myers", "--indent-heuristic"),
@@ -25,7 +25,7 @@ DIFF_ARGUMENTS: tuple[str, ...] = (
 #: For `DiffEncoder.unsettled`: these, the same revisions, `--`, and one of `path_batches`.
 NUMSTAT_ARGUMENTS: tuple[str, ...] = (
     *("--literal-pathspecs", "diff", "--numstat", "-z", "--no-renames"),
-    *("--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "--no-relative"),
+    *("--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty", "--no-relative"),
 )
 
 _BATCH_PATHS = 500

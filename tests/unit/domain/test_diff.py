@@ -213,7 +213,7 @@ def test_copies_name_what_they_are_copies_of(repository: TreeRepository) -> None
     assert apply_diff(encoded, old) == new
 
 
-def test_submodules_are_shown_when_asked_for(repository: TreeRepository) -> None:
+def test_a_submodule_that_moved_is_shown(repository: TreeRepository) -> None:
     def submodule(digit: str) -> tuple[str, bytes]:
         return SUBMODULE, f"Subproject commit {digit * 40}\n".encode()
 
@@ -221,8 +221,7 @@ def test_submodules_are_shown_when_asked_for(repository: TreeRepository) -> None
     new = {b"a": submodule("2"), b"c": (REGULAR, b"a file\n"), b"d": submodule("2")}
     repository.hold(old, new)
 
-    assert [file["filename"] for file in files_of(repository.encode())] == ["c", "c"]
-    shown = repository.encode("--ignore-submodules=none")
+    shown = repository.encode()
     assert apply_diff(shown, old) == new
     assert text_of(files_of(shown)[0]) == [
         ("Removed", "Subproject commit " + "1" * 40),
@@ -514,4 +513,4 @@ def test_paths_are_batched_for_the_command_line() -> None:
 
 
 def test_the_arguments_keep_the_repositorys_programs_out() -> None:
-    assert {"--no-ext-diff", "--no-textconv", "--ignore-submodules=all"} <= set(DIFF_ARGUMENTS)
+    assert {"--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty"} <= set(DIFF_ARGUMENTS)
