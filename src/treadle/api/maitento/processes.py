@@ -16,6 +16,7 @@ from treadle.api.maitento import wire
 from treadle.api.maitento.checks import check_claude_update, check_credentials, check_process, file_ids_in
 from treadle.api.maitento.errors import wire_paths
 from treadle.api.maitento.faults import Reading, add, read
+from treadle.api.maitento.process_json import process_around_diff, process_bytes, processes_bytes
 from treadle.api.maitento.requests import (
     ClaudeAuthenticationUpdateBody,
     CredentialsBody,
@@ -142,9 +143,9 @@ class Processes:
 
     async def _process(self, run: Run) -> Response:
         if run.generate_diff and run.is_finished and (diff := await self._runs.diff_of(run)) is not None:
-            head, tail = wire.process_around_diff(run)
+            head, tail = process_around_diff(run)
             return await download(diff, media_type=JSON, head=head, tail=tail)
-        return Response(wire.process_bytes(run), media_type=JSON)
+        return Response(process_bytes(run), media_type=JSON)
 
 
 def run_id(request: Request) -> UUID:
@@ -158,7 +159,7 @@ def run_id(request: Request) -> UUID:
 async def _list(runs: Sequence[Run]) -> Response:
     parts = list[bytes]()
     for start in range(0, len(runs), _LIST_BATCH):
-        parts.append(wire.processes_bytes(runs[start : start + _LIST_BATCH]))
+        parts.append(processes_bytes(runs[start : start + _LIST_BATCH]))
         await asyncio.sleep(0)
     return Response(b"[%b]" % b",".join(parts), media_type=JSON)
 
