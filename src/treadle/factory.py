@@ -146,7 +146,7 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
 
 def sweeper(parts: Parts) -> Sweeper:
     """Finds what other processes left behind; any number may run."""
-    return Sweeper(parts.store, parts.queue, parts.signals, parts.clock, Limits.of(parts.settings))
+    return Sweeper(parts.store, parts.blobs, parts.queue, parts.signals, parts.clock, Limits.of(parts.settings))
 
 
 def _defaults(settings: Settings) -> EngineDefaults:

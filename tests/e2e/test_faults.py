@@ -1,5 +1,7 @@
 """What the machine under a service may do to it: a run goes on where it can."""
 
+from pathlib import Path
+
 from tests.e2e.conftest import HTTP_CREDENTIALS
 from tests.support.git_server import GitServer
 from tests.support.service import Json, Service, is_event, step
@@ -26,3 +28,25 @@ def test_a_run_goes_on_when_its_checkpoints_cannot_be_kept(service: Service, git
     service.wait(process_id, "Success")
     assert git.show("acme/demo", "work", "one.txt") == b"1\n"
     assert "no checkpoint could be kept" in service.log
+
+
+SLOW_VALIDATION = 'dummy: [{"append": ["one.txt", "1\\n"]}, {"phase": "validation", "sleep": 60}]'
+
+
+def lose_the_worker_in_validation(service: Service, git: GitServer) -> tuple[str, Path]:
+    """The run, and where its checkpoints are kept."""
+    process_id = start(service, git, [step(SLOW_VALIDATION)])
+    service.wait_for(process_id, is_event("phase.started", phase="Validation"))
+    kept = service.data / "blobs" / "runs" / process_id / "checkpoint"
+    assert list(kept.iterdir())
+    service.kill9()
+    return process_id, kept
+
+
+def test_no_checkpoint_is_left_of_a_run_that_is_given_up(tmp_path: Path, git: GitServer) -> None:
+    with Service(tmp_path / "data", LEASE_SECONDS="1", MAX_LOST_WORKERS="1") as service:
+        process_id, kept = lose_the_worker_in_validation(service, git)
+        service.restart()
+        service.wait(process_id, "Failed")
+        service.stop()
+    assert not kept.exists()

@@ -11,6 +11,7 @@ from treadle.domain.run import Checkpoint, EngineName, Run, Step, StructuredOutp
 from treadle.domain.states import Phase
 from treadle.ports import Blobs, Engine, Layout, Outcome, RunStore, Workspace
 from treadle.runner import config_files
+from treadle.services.content import checkpoints_of
 from treadle.services.progress import Progress
 
 #: A conversation's files larger than this, in bytes all together, are not kept: the next worker begins a new one.
@@ -36,7 +37,7 @@ class Checkpoints:
         self._store = store
         self._blobs = blobs
         self._progress = progress
-        self._prefix = f"runs/{run.uuid}/checkpoint"
+        self._prefix = checkpoints_of(run.uuid)
         self._run_id = run.id
 
     async def save(
@@ -52,7 +53,7 @@ class Checkpoints:
         patch: bytes,
     ) -> None:
         """Durable on return. `patch`: the work that is not pushed, on `base_sha`."""
-        name = f"{self._prefix}/{step.position}-{phase.lower()}-{self._progress.fence.lease}"
+        name = f"{self._prefix}{step.position}-{phase.lower()}-{self._progress.fence.lease}"
         session_blob = patch_blob = None
         if outcome.session is not None:
             archive = _pack(workspace.box.config, engine, layout, outcome.session)
@@ -104,7 +105,7 @@ class Checkpoints:
 
     async def forget(self) -> None:
         """Removes the kept bytes; the row goes with the run's end."""
-        await self._blobs.delete_prefix(self._prefix + "/")
+        await self._blobs.delete_prefix(self._prefix)
 
 
 def _pack(config: Path, engine: Engine, layout: Layout, session: str) -> bytes | None:

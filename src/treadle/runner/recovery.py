@@ -3,8 +3,9 @@
 import structlog
 
 from treadle.domain.errors import TreadleError
-from treadle.ports import Clock, Queue, RunStore, Signals, Sweep
+from treadle.ports import Blobs, Clock, Queue, RunStore, Signals, Sweep
 from treadle.runner.limits import Limits
+from treadle.services.content import checkpoints_of
 
 log = structlog.get_logger(__name__)
 
@@ -15,8 +16,11 @@ KILL_SECONDS = 4.5
 class Sweeper:
     """Sweeps every `limits.poll` seconds, forever: cancel it to end it."""
 
-    def __init__(self, store: RunStore, queue: Queue, signals: Signals, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, store: RunStore, blobs: Blobs, queue: Queue, signals: Signals, clock: Clock, limits: Limits
+    ) -> None:
         self._store = store
+        self._blobs = blobs
         self._queue = queue
         self._signals = signals
         self._clock = clock
@@ -43,6 +47,8 @@ class Sweeper:
         for run_id in (*found.requeued, *found.failed, *found.killed):
             log.warning("swept a run", run=run_id, found=_what(found, run_id))
             self._signals.notify(run_id)
+        for run_id in (*found.failed, *found.killed):  # whose worker is not there to do it
+            await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
         return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from treadle.ports import Blobs
 
@@ -22,3 +23,9 @@ class Content:
     def stream(self) -> AsyncIterator[bytes]:
         """Chunk by chunk. Raises NotFound on the first step."""
         return self.blobs.stream(self.key)
+
+
+def checkpoints_of(run_uuid: UUID) -> str:
+    """The prefix of what is kept of a run in case its worker dies: the engine's conversation, and work not yet pushed.
+    Whoever ends the run removes it."""
+    return f"runs/{run_uuid}/checkpoint/"
