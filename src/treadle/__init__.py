@@ -13,6 +13,7 @@ from importlib import import_module
 from treadle.version import __version__
 
 __all__ = [
+    "Artifact",
     "AsyncClient",
     "AuthenticationError",
     "BadRequestError",

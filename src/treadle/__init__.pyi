@@ -1,6 +1,7 @@
 # What `__init__.py` imports lazily, for type checkers.
 
 from treadle.sdk import (
+    Artifact,
     AsyncClient,
     AuthenticationError,
     BadRequestError,
@@ -38,6 +39,7 @@ from treadle.sdk import (
 from treadle.version import __version__
 
 __all__ = [
+    "Artifact",
     "AsyncClient",
     "AuthenticationError",
     "BadRequestError",

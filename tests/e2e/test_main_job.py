@@ -2,7 +2,9 @@
 
 import base64
 import json
+import subprocess
 import time
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -173,6 +175,7 @@ def test_a_conflict_fails_and_keeps_the_work(service: Service, git: GitServer) -
             break
     process = service.wait(process_id, "Failed")
     assert "src/app.py" in process["failureDetails"]
+    assert process["failureDetails"].endswith("is kept as the artifact partial-work-step-1.patch.")
     assert git.log("acme/demo", "feature/work")[0].sha == theirs
 
 
@@ -182,7 +185,9 @@ def test_a_step_that_changes_nothing_commits_nothing_and_says_so(service: Servic
     assert "git.nothing_to_commit" in {event["type"] for event in service.events(process["id"])}
 
 
-def test_an_unsuccessful_step_fails_the_run_and_keeps_its_work(service: Service, git: GitServer) -> None:
+def test_an_unsuccessful_step_fails_the_run_and_keeps_its_work(
+    service: Service, git: GitServer, tmp_path: Path
+) -> None:
     script = (
         'dummy: [{"write": ["half.py", "x = 1\\n"]}, {"structured": {"output": "no luck", "wasSuccessful": false}}]'
     )
@@ -195,6 +200,16 @@ def test_an_unsuccessful_step_fails_the_run_and_keeps_its_work(service: Service,
     assert git.log("acme/demo", "feature/work")[0].sha == process["steps"][0]["commitSha"]
     kept = [event["data"]["name"] for event in service.events(process["id"]) if event["type"] == "artifact.kept"]
     assert kept == ["partial-work-step-2.patch"]
+    said = "The uncommitted work of step 2 is kept as the artifact partial-work-step-2.patch."
+    assert process["failureDetails"].endswith(said)
+    path = f"/code-generation/processes/by-id/{process['id']}/artifacts"
+    (listed,) = (each for each in service.request("GET", path).json() if each["name"] == kept[0])
+    patch = service.request("GET", f"{path}/{kept[0]}/content").content
+    assert len(patch) == listed["size"]
+    clone = tmp_path / "clone"
+    for arguments in (("clone", "-q", "-b", "feature/work", git.path("acme/demo"), clone), ("-C", clone, "apply", "-")):
+        subprocess.run(["git", *arguments], input=patch, check=True, timeout=60)
+    assert (clone / "half.py").read_text() == "x = 1\n"
 
 
 @pytest.mark.bubblewrap

@@ -10,6 +10,7 @@ from treadle.api.auth import Authenticator
 from treadle.api.deps import Services
 from treadle.api.health import health_routes
 from treadle.api.maitento import wire
+from treadle.api.maitento.artifacts import ArtifactHandlers
 from treadle.api.maitento.files import FileHandlers, TokenHandlers
 from treadle.api.maitento.guard import Guard
 from treadle.api.maitento.processes import Processes
@@ -48,7 +49,8 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
         allow_local=settings.allow_local_repositories,
     )
     guard = Guard(Authenticator(services.identity, services.tokens), limit)
-    app.add_plain(routes(guard, processes, FileHandlers(services.files), TokenHandlers(services.tokens)))
+    artifacts, files = ArtifactHandlers(services.runs), FileHandlers(services.files)
+    app.add_plain(routes(guard, processes, artifacts, files, TokenHandlers(services.tokens)))
     app.router.routes += health_routes(services.checks)
     app.add_shapes(SHAPES)
     return app

@@ -1,16 +1,14 @@
 """What the commands do with files of a service."""
 
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Final
 
 from treadle import AsyncClient, StoredFile
 from treadle.cli import interrupts, output
+from treadle.cli.downloads import save
 from treadle.cli.lines import when
 from treadle.cli.remote import connected
-from treadle.cli.text import one_line
-from treadle.domain.errors import Conflict
 
 _HEAD: Final = ("ID", "NAME", "TYPE", "BYTES", "CREATED")
 
@@ -38,17 +36,7 @@ class RemoteFiles:
     def get(self, file_id: str, to: Path | None) -> None:
         async def work(client: AsyncClient) -> None:
             file = await client.files.get(file_id)
-            content = await client.files.download(file.id)
-            if to == Path("-"):
-                sys.stdout.buffer.write(content)
-                sys.stdout.buffer.flush()
-                return
-            # A name from elsewhere: only its last part, and never over a file that is there.
-            path = to if to is not None else Path(Path(file.name).name)
-            if to is None and path.exists():
-                raise Conflict(f"{path} is here already.", hint="--output gives another name.")
-            path.write_bytes(content)
-            output.line(one_line(str(path)))
+            save(await client.files.download(file.id), file.name, to)
 
         self._do(work)
 

@@ -54,11 +54,12 @@ class Artifacts:
         await self._progress.record(ready, has_diff=True)
         self.is_diff_current = True
 
-    async def keep_partial_work(self, workspace: Workspace, step: int | None) -> None:
-        """The uncommitted work, as a patch that `git apply` takes."""
+    async def keep_partial_work(self, workspace: Workspace, step: int | None) -> str | None:
+        """The uncommitted work, as a patch that `git apply` takes; the artifact's name. None where there is none."""
         patch = await workspace.patch()
         if not patch:
-            return
+            return None
         name = f"partial-work-step-{step}.patch" if step else "partial-work.patch"
         size = await self.keep(name, PATCH, patch)
         await self._progress.note(Draft(EventType.ARTIFACT_KEPT, {"name": name, "size": size}, step))
+        return name

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from uuid import UUID
 
@@ -33,7 +33,7 @@ from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.limits import Limits
 from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
-from treadle.runner.step import StepRunner
+from treadle.runner.step import StepRunner, undone
 from treadle.services.progress import Progress
 from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
 
@@ -238,7 +238,8 @@ class Execution:
         """Keeps what is to be kept, removes the workspace, and only then says that the run is over."""
         try:
             if ending.end in {End.FAILED, End.KILLED} and self._workspace is not None:
-                await self._keep_partial_work(progress)
+                kept = await self._keep_partial_work(progress)
+                ending = replace(ending, details=" ".join(said for said in (ending.details, kept) if said))
         except LeaseLost:
             ending = Ending(End.LOST)
         finally:
@@ -256,16 +257,24 @@ class Execution:
         except (TreadleError, OSError):  # the run is over all the same; the next start of a worker sweeps
             log.exception("the workspace could not be removed")
 
-    async def _keep_partial_work(self, progress: Progress) -> None:
+    async def _keep_partial_work(self, progress: Progress) -> str | None:
+        """A sentence that says where it is; None where there was none, or it could not be kept."""
         assert self._workspace is not None  # noqa: S101 - the caller looked
         artifacts = Artifacts(self._ports.store, self._ports.blobs, progress, self._ports.clock, self._run)
+        name = None
         try:
             async with asyncio.timeout(LEAVING_SECONDS):
-                await artifacts.keep_partial_work(self._workspace, self._position)
+                name = await artifacts.keep_partial_work(self._workspace, self._position)
+                if paths := await self._workspace.restore_submodules():
+                    await progress.note(undone(paths, self._position))
         except (TreadleError, OSError, TimeoutError) as error:
             if isinstance(error, LeaseLost):
                 raise
             log.warning("the partial work could not be kept", error=str(error))
+        if name is None:
+            return None
+        whose = f" of step {self._position}" if self._position is not None else ""
+        return f"The uncommitted work{whose} is kept as the artifact {name}."
 
     async def _conclude(self, progress: Progress, ending: Ending) -> None:
         store, now = self._ports.store, self._ports.clock.now()

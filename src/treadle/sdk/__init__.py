@@ -23,6 +23,7 @@ from treadle.sdk._errors import (
 )
 from treadle.sdk._inputs import ClaudeAuthentication, ClaudeAuthenticationSource, Step
 from treadle.sdk._models import (
+    Artifact,
     Engine,
     Event,
     Phase,
@@ -36,6 +37,7 @@ from treadle.sdk._models import (
 )
 
 __all__ = [
+    "Artifact",
     "AsyncClient",
     "AuthenticationError",
     "BadRequestError",

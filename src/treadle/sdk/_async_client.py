@@ -21,7 +21,7 @@ from treadle.sdk._connection import Connection
 from treadle.sdk._diff import CodeDiff
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
-from treadle.sdk._models import Engine, Event, Process, StoredFile
+from treadle.sdk._models import Artifact, Engine, Event, Process, StoredFile
 
 C = TypeVar("C")
 
@@ -179,6 +179,12 @@ class AsyncProcesses:
 
     async def patch(self, process_id: UUID | str) -> bytes:
         return await self._driver.call(calls.patch(process_id))
+
+    async def artifacts(self, process_id: UUID | str) -> Sequence[Artifact]:
+        return await self._driver.call(calls.artifacts(process_id))
+
+    async def artifact(self, process_id: UUID | str, name: str) -> bytes:
+        return await self._driver.call(calls.artifact(process_id, name))
 
 
 @_documented_as(_client.Files)

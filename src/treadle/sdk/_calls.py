@@ -11,7 +11,7 @@ import httpx2
 
 from treadle.sdk._diff import CodeDiff
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload, ssh_key_base64, steps_json
-from treadle.sdk._models import Event, Process, ProcessStatus, StoredFile
+from treadle.sdk._models import Artifact, Event, Process, ProcessStatus, StoredFile
 from treadle.sdk._wire import Fields, JsonValue, WireError
 
 T = TypeVar("T")
@@ -128,6 +128,18 @@ def diff(process_id: UUID | str) -> Call[CodeDiff]:
 
 def patch(process_id: UUID | str) -> Call[bytes]:
     return Call(Request("GET", f"{_by_id(PROCESSES, process_id)}/diff", accept=PATCH), _content)
+
+
+def artifacts(process_id: UUID | str) -> Call[list[Artifact]]:
+    return Call(
+        Request("GET", f"{_by_id(PROCESSES, process_id)}/artifacts"),
+        lambda response: [Artifact.read(item) for item in _array(response)],
+    )
+
+
+def artifact(process_id: UUID | str, name: str) -> Call[bytes]:
+    path = f"{_by_id(PROCESSES, process_id)}/artifacts/{quote(name, safe='')}/content"
+    return Call(Request("GET", path, accept="*/*"), _content)
 
 
 def event_stream(process_id: UUID | str, after: int) -> Request:

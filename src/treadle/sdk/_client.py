@@ -19,7 +19,7 @@ from treadle.sdk._diff import CodeDiff
 from treadle.sdk._driver import Driver
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
-from treadle.sdk._models import Engine, Event, Process, StoredFile
+from treadle.sdk._models import Artifact, Engine, Event, Process, StoredFile
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RETRIES = 3
@@ -215,6 +215,14 @@ class Processes:
     def patch(self, process_id: UUID | str) -> bytes:
         """The same as a patch that `git apply` takes. Bytes, because files need not be UTF-8."""
         return self._driver.call(calls.patch(process_id))
+
+    def artifacts(self, process_id: UUID | str) -> Sequence[Artifact]:
+        """What it has left so far: its diff, and the uncommitted work of a step that failed."""
+        return self._driver.call(calls.artifacts(process_id))
+
+    def artifact(self, process_id: UUID | str, name: str) -> bytes:
+        """The content of one of them. Raises NotFoundError."""
+        return self._driver.call(calls.artifact(process_id, name))
 
 
 class Files:

@@ -252,6 +252,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a process left, such as the uncommitted work of a step that failed. `size` is bytes."""
+
+    name: str
+    content_type: str
+    size: int
+    date_created: datetime | None
+
+    @classmethod
+    def read(cls, value: object) -> "Artifact":
+        fields = Fields(value, "artifact")
+        return cls(
+            name=fields.text("name"),
+            content_type=fields.optional_text("contentType") or "application/octet-stream",
+            size=fields.integer("size"),
+            date_created=fields.date("dateCreated"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """An uploaded file. `size` is bytes."""
 

@@ -7,10 +7,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
-from treadle.domain.errors import AlreadyFinished, InvalidInput
+from treadle.domain.errors import AlreadyFinished, InvalidInput, NotFound
 from treadle.domain.events import Draft, Event, EventType
 from treadle.domain.identity import Principal
-from treadle.domain.run import EngineName, Run, RunDraft
+from treadle.domain.run import Artifact, EngineName, Run, RunDraft
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
 from treadle.services.content import Content
@@ -182,10 +182,23 @@ class Runs:
 
     async def diff_of(self, run: Run, form: DiffForm = DiffForm.STRUCTURED) -> Content | None:
         """The newest diff of a run that the caller was already let see."""
-        if not run.has_diff:
-            return None
+        return await self._content(run, form) if run.has_diff else None
+
+    async def artifacts(self, principal: Principal, uuid: UUID) -> Sequence[Artifact]:
+        """What the run has left so far, by name: its diff, the uncommitted work of a step that failed."""
+        run = await self.get(principal, uuid)
+        return await self._store.artifacts(run.id)
+
+    async def artifact(self, principal: Principal, uuid: UUID, name: str) -> Content:
+        """Raises NotFound."""
+        content = await self._content(await self.get(principal, uuid), name)
+        if content is None:
+            raise NotFound("There is no such artifact.")
+        return content
+
+    async def _content(self, run: Run, name: str) -> Content | None:
         for artifact in await self._store.artifacts(run.id):
-            if artifact.name == form:
+            if artifact.name == name:
                 return Content(artifact.blob, artifact.size, artifact.content_type, self._blobs)
         return None
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 from tests.support.deployment import PROCESSES, Deployment, Json, body, deployed
 from tests.unit.api.golden import check_json
+from tests.unit.api.test_diff import keep
 from tests.unit.api.test_requests import PEM
 
 from treadle.api.app import create_app
@@ -192,6 +193,8 @@ async def test_every_endpoint_is_documented(here: Deployment) -> None:
         ("put", f"{by_id}/kill"),
         ("get", f"{by_id}/events"),
         ("get", f"{by_id}/diff"),
+        ("get", f"{by_id}/artifacts"),
+        ("get", f"{by_id}/artifacts/{{name}}/content"),
         ("post", "/files"),
         ("get", "/files"),
         ("get", "/files/by-id/{id}"),
@@ -217,7 +220,7 @@ async def test_every_endpoint_is_documented(here: Deployment) -> None:
                 assert part.split("}")[0] in {parameter["name"] for parameter in operation["parameters"]}
             for kind in operation.get("requestBody", {}).get("content", {}).values():
                 assert "schema" in kind
-    assert len(names) == 16
+    assert len(names) == 18
     fields = document["components"]["schemas"]["ProcessBody"]["properties"]
     assert fields["steps"]["maxItems"] == 20
     assert fields["gitUrl"]["maxLength"] == 10_000
@@ -249,6 +252,7 @@ async def test_the_examples_are_true(here: Deployment) -> None:
 async def test_answers_have_the_documented_shapes(here: Deployment) -> None:
     process = (await here.http.post(PROCESSES, headers=here.admin.headers, json=body())).content
     _, fence = await here.claim()
+    await keep(here, fence, "partial-work-step-1.patch", b"")
     await here.finish(fence)
     by_id = f"{PROCESSES}/by-id/{json.loads(process)['id']}"
     file = await here.http.post("/files", headers=here.admin.headers, files={"file": ("a", b"x")})
@@ -256,6 +260,8 @@ async def test_answers_have_the_documented_shapes(here: Deployment) -> None:
     keys = await here.http.get("/.well-known/jwks.json")
     events = await here.http.get(f"{by_id}/events", headers={**here.admin.headers, "Accept": "application/json"})
     diff = await here.http.get(f"{by_id}/diff", headers=here.admin.headers)
+    artifacts = await here.http.get(f"{by_id}/artifacts", headers=here.admin.headers)
+    assert len(artifacts.json()) == 1
     problem = await here.http.get(by_id)
     golden = Path(__file__).parents[2] / "golden" / "maitento" / "process_failed.json"
     failed: Json = json.loads(golden.read_text(encoding="utf-8"))
@@ -270,6 +276,8 @@ async def test_answers_have_the_documented_shapes(here: Deployment) -> None:
         *((schemas.EventShape, event) for event in events.json()),
         (schemas.ProcessShape, examples.PROCESS),
         (schemas.EventShape, examples.EVENT),
+        (schemas.ArtifactShape, examples.ARTIFACT),
+        *((schemas.ArtifactShape, artifact) for artifact in artifacts.json()),
         (schemas.FileShape, examples.FILE),
         (schemas.TokenShape, examples.TOKEN),
         (schemas.ProblemShape, examples.INVALID),

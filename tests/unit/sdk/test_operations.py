@@ -223,6 +223,18 @@ async def test_updates_and_kill(sdk: AnyClient, api: ScriptedApi) -> None:
     assert sent[3] is None
 
 
+async def test_artifacts(sdk: AnyClient, api: ScriptedApi) -> None:
+    kept = {"name": "a b?.patch", "contentType": "text/x-diff", "size": 3, "dateCreated": "2026-10-01T09:41:13.480Z"}
+    api.answers += [ok([kept, {"name": "bare"}]), httpx2.Response(200, content=b"\xff\x00\n")]
+    first, bare = await sdk.result(sdk.client.processes.artifacts(PROCESS_ID))
+    assert (first.name, first.content_type, first.size) == ("a b?.patch", "text/x-diff", 3)
+    assert first.date_created == datetime(2026, 10, 1, 9, 41, 13, 480_000, UTC)
+    assert (bare.content_type, bare.size, bare.date_created) == ("application/octet-stream", 0, None)
+    assert await sdk.result(sdk.client.processes.artifact(PROCESS_ID, first.name)) == b"\xff\x00\n"
+    path = f"{BASE}/by-id/{PROCESS_ID}/artifacts"
+    assert [request.url.raw_path.decode() for request in api.requests] == [path, f"{path}/a%20b%3F.patch/content"]
+
+
 async def test_diff_and_patch(sdk: AnyClient, api: ScriptedApi) -> None:
     api.answers += [
         ok({"files": [{"filename": "a", "isNew": True, "changes": []}]}),

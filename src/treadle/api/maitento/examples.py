@@ -124,6 +124,13 @@ EVENTS_TEXT = (
     'data: {"number":3,"type":"step.started","date":"2026-10-01T09:30:02.125Z","step":1,"phase":null,"data":{}}\n\n'
 )
 
+ARTIFACT: dict[str, Any] = {
+    "name": "partial-work-step-2.patch",
+    "contentType": "text/x-diff",
+    "size": 1874,
+    "dateCreated": "2026-10-01T09:41:13.480Z",
+}
+
 FILE: dict[str, Any] = {
     "id": "b3e1c1f0-6b5d-4f8e-8d55-2f9f3c1d7a42",
     "name": "screenshot.png",

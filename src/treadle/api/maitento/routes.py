@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from treadle.api.maitento import examples, requests, schemas
+from treadle.api.maitento.artifacts import ArtifactHandlers
 from treadle.api.maitento.files import FileHandlers, TokenHandlers
 from treadle.api.maitento.guard import Guard
 from treadle.api.maitento.processes import EVENT_STREAM, JSON, MAX_IDEMPOTENCY_KEY, PATCH, Processes
@@ -26,6 +27,7 @@ SHAPES: Sequence[type[BaseModel]] = (
     schemas.ProcessShape,
     schemas.DiffShape,
     schemas.EventShape,
+    schemas.ArtifactShape,
     schemas.FileShape,
     schemas.TokenShape,
     schemas.KeysShape,
@@ -113,6 +115,7 @@ def _parameter(place: str, name: str, description: str, schema: Document, *, is_
 
 
 _ID = _parameter("path", "id", "Its id.", {"type": "string", "format": "uuid"}, is_required=True)
+_NAME = _parameter("path", "name", "Its name, as the list tells it.", {"type": "string"}, is_required=True)
 _SKIP = _parameter("query", "skip", "How many to leave out.", {"type": "integer", "minimum": 0, "default": 0})
 _LIMIT = _parameter(
     "query", "limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}
@@ -213,6 +216,22 @@ _DIFF = _Doc(
     (404,),
     (_ID,),
 )
+_ARTIFACTS = _Doc(
+    _PROCESSES,
+    "List what a process has left",
+    "Its diff as a document and as a patch; the uncommitted work of a step that failed, as a patch for `git apply`.",
+    _array(schemas.ArtifactShape, examples.ARTIFACT),
+    (404,),
+    (_ID,),
+)
+_ARTIFACT = _Doc(
+    _PROCESSES,
+    "Download what a process has left",
+    "As an attachment, with the content type that the list tells.",
+    {"*/*": (_BYTES, "diff --git a/…")},
+    (404,),
+    (_ID, _NAME),
+)
 _UPLOAD = _Doc(
     _FILES,
     "Upload a file",
@@ -238,7 +257,9 @@ _TOKEN = _Doc(
 _JWKS = _Doc(_AUTH, "Get the keys that sign tokens", "", _shape(schemas.KeysShape, examples.KEYS), is_open=True)
 
 
-def routes(guard: Guard, processes: Processes, files: FileHandlers, tokens: TokenHandlers) -> Sequence[PlainRoute]:
+def routes(
+    guard: Guard, processes: Processes, artifacts: ArtifactHandlers, files: FileHandlers, tokens: TokenHandlers
+) -> Sequence[PlainRoute]:
     """In the order in which they are matched: the busiest first."""
     behind = guard.behind
     table: Sequence[tuple[str, str, Handler, _Doc]] = (
@@ -248,6 +269,8 @@ def routes(guard: Guard, processes: Processes, files: FileHandlers, tokens: Toke
         ("GET", f"{BASE}/alive", behind(processes.alive), _ALIVE),
         ("GET", f"{BY_ID}/events", behind(processes.events), _EVENTS),
         ("GET", f"{BY_ID}/diff", behind(processes.diff), _DIFF),
+        ("GET", f"{BY_ID}/artifacts", behind(artifacts.list), _ARTIFACTS),
+        ("GET", f"{BY_ID}/artifacts/{{name}}/content", behind(artifacts.content), _ARTIFACT),
         ("PUT", f"{BY_ID}/credentials", behind(processes.update_credentials), _CREDENTIALS),
         ("PUT", f"{BY_ID}/claude-authentication", behind(processes.update_claude_authentication), _CLAUDE),
         ("PUT", f"{BY_ID}/kill", behind(processes.kill), _KILL),

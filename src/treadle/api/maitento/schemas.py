@@ -121,6 +121,15 @@ class EventShape(_Shape):
     data: dict[str, Any]
 
 
+class ArtifactShape(_Shape):
+    """What a process left, such as the uncommitted work of a step that failed. `size` is in bytes."""
+
+    name: str
+    content_type: str
+    size: int
+    date_created: datetime
+
+
 class FileShape(_Shape):
     """`size` is in bytes."""
 
