@@ -50,3 +50,19 @@ def test_no_checkpoint_is_left_of_a_run_that_is_given_up(tmp_path: Path, git: Gi
         service.wait(process_id, "Failed")
         service.stop()
     assert not kept.exists()
+
+
+def test_no_checkpoint_is_left_of_a_run_that_is_killed_while_it_waits(tmp_path: Path, git: GitServer) -> None:
+    with Service(tmp_path / "data", LEASE_SECONDS="1") as service:
+        process_id, kept = lose_the_worker_in_validation(service, git)
+        service.arguments = ("--no-worker",)
+        service.restart()
+        service.wait_for(process_id, is_event("run.requeued"))
+        service.request("PUT", f"/code-generation/processes/by-id/{process_id}/kill")
+        service.wait(process_id, "Killed")
+        service.stop()
+        assert not kept.exists()
+        service.arguments = ()
+        service.restart()  # its worker sweeps up what the first one left
+        service.stop()
+    assert service.workspaces == []

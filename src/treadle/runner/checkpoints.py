@@ -1,5 +1,6 @@
 """What a crash may not cost twice: after each phase the engine's conversation and the uncommitted work are kept."""
 
+import asyncio
 import io
 import json
 import tarfile
@@ -56,7 +57,8 @@ class Checkpoints:
         name = f"{self._prefix}{step.position}-{phase.lower()}-{self._progress.fence.lease}"
         session_blob = patch_blob = None
         if outcome.session is not None:
-            archive = _pack(workspace.box.config, engine, layout, outcome.session)
+            # In a thread: a long conversation would hold up every other run, and its lease.
+            archive = await asyncio.to_thread(_pack, workspace.box.config, engine, layout, outcome.session)
             if archive is not None:
                 session_blob = f"{name}.tar"
                 await self._blobs.put(session_blob, archive)
@@ -87,7 +89,8 @@ class Checkpoints:
         session = kept.session
         if session is not None and kept.session_blob is not None:
             try:
-                _unpack(await self._blobs.get(kept.session_blob), workspace.box.config, engine, layout, session)
+                archive = await self._blobs.get(kept.session_blob)
+                await asyncio.to_thread(_unpack, archive, workspace.box.config, engine, layout, session)
             except (NotFound, tarfile.TarError):
                 session = None
         else:

@@ -13,7 +13,7 @@ from treadle.domain.identity import Principal
 from treadle.domain.run import Artifact, EngineName, Run, RunDraft
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
-from treadle.services.content import Content
+from treadle.services.content import Content, checkpoints_of
 from treadle.services.credentials import CLAUDE, SECRETS_TABLE, encode, git_secrets, row
 from treadle.services.repositories import Repositories
 
@@ -146,8 +146,10 @@ class Runs:
         """A New run is Killed at once, a Running one by its worker in seconds; twice is harmless. Raises
         AlreadyFinished."""
         run = await self.get(principal, uuid)
-        await self._store.request_kill(run.id, self._clock.now())
+        status = await self._store.request_kill(run.id, self._clock.now())
         self._notify(run.id)
+        if status is RunStatus.KILLED:  # no worker has it, to remove what an earlier one kept
+            await self._blobs.delete_prefix(checkpoints_of(uuid))
 
     async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int) -> Sequence[Event]:
         """A page of the run's events, those numbered above `after`."""
