@@ -1,9 +1,9 @@
 """Kimi Code: what to run for a phase, and where its conversation is."""
 
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from treadle.domain.credentials import EngineCredential
@@ -24,8 +24,10 @@ _MAX_ARGUMENT_BYTES = 100_000
 
 #: What each agent of each conversation did, and what each of its calls of the model used; lines are only ever added.
 _WIRES = "sessions/*/*/agents/*/wire.jsonl"
-#: A record of usage is a few hundred bytes; no longer line is read as one.
+_RECORD = b'"usage.record"'
+#: The agent can write there too, whatever it likes: no longer line is read as a record, and no more of them in a file.
 _MAX_RECORD_BYTES = 4096
+_MAX_RECORDS = 50_000
 _INPUT = ("inputOther", "inputCacheRead", "inputCacheCreation")
 
 
@@ -89,9 +91,7 @@ class KimiEngine:
         moment = since.timestamp() * 1000
         read = written = 0
         for wire in config_files(_WIRES):
-            for line in io.BytesIO(wire):
-                if len(line) > _MAX_RECORD_BYTES or b'"usage.record"' not in line:
-                    continue
+            for line in islice(_lines_of_usage(wire), _MAX_RECORDS):
                 record = decode(line) or {}
                 if record.get("type") != "usage.record" or as_count(record.get("time")) < moment:
                     continue
@@ -99,6 +99,18 @@ class KimiEngine:
                 read += sum(as_count(usage.get(kind)) for kind in _INPUT)
                 written += as_count(usage.get("output"))
         return Usage(input_tokens=min(read, MAX_NUMBER), output_tokens=min(written, MAX_NUMBER))
+
+
+def _lines_of_usage(wire: bytes) -> Iterator[bytes]:
+    """Lines that may be records of usage; of one that is too long for that, a piece."""
+    at = wire.find(_RECORD)
+    while at >= 0:
+        earliest = max(0, at - _MAX_RECORD_BYTES)
+        start = max(wire.rfind(b"\n", earliest, at) + 1, earliest)
+        end = wire.find(b"\n", at, at + _MAX_RECORD_BYTES)
+        end = end if end >= 0 else min(at + _MAX_RECORD_BYTES, len(wire))
+        yield wire[start:end]
+        at = wire.find(_RECORD, end)
 
 
 def _shown(program: Path) -> Path:

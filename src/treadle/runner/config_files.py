@@ -4,11 +4,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 #: Larger files are not read: no credential and no conversation is this large.
 MAX_BYTES = 64 << 20
+#: More files than this are not read for one purpose.
+MAX_FILES = 1000
 
 
 def write_private(root: Path, path: str, content: bytes) -> None:
@@ -38,13 +41,16 @@ def matching(root: Path, pattern: str) -> Iterator[str]:
 
 
 def tails(root: Path, pattern: str) -> Iterator[bytes]:
-    """The contents of the plain files below `root` that match the glob `pattern`, one after another; of each at most
-    the last MAX_BYTES."""
-    for path in matching(root, pattern):
+    """The contents of the plain files below `root` that match the glob `pattern`, one after another: at most MAX_FILES
+    of them, and MAX_BYTES in all; of one that is larger than what is left of that, the end."""
+    left = MAX_BYTES
+    for path in islice(matching(root, pattern), MAX_FILES):
         with _plain(root, path) as file:
             if file is not None:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_BYTES))
-                yield file.read(MAX_BYTES)
+                file.seek(max(0, os.fstat(file.fileno()).st_size - left))
+                content = file.read(left)
+                left -= len(content)
+                yield content
 
 
 @contextmanager

@@ -130,3 +130,13 @@ def test_kimis_own_log(wires: list[bytes]) -> None:
     spent = KimiEngine(("kimi",)).spent(datetime(1970, 1, 1, tzinfo=UTC), lambda _: wires)
     assert 0 <= spent.input_tokens <= MAX_NUMBER
     assert 0 <= spent.output_tokens <= MAX_NUMBER
+
+
+def test_kimis_own_log_with_a_flood_in_it() -> None:
+    """Of newlines, of marks, of one endless line: what is a record counts, whatever is around it, and it takes no
+    time that anybody would notice."""
+    record = b'\n{"type":"usage.record","usage":{"inputOther":3,"output":2},"time":1}\n'
+    wires = [b"\n" * 10_000_000 + record, b'"usage.record"' * 1000 + record, b"x" * 10_000_000 + record, record[1:-1]]
+    engine, since = KimiEngine(("kimi",)), datetime(1970, 1, 1, tzinfo=UTC)
+    assert engine.spent(since, lambda _: wires) == Usage(12, 8)
+    assert engine.spent(since, lambda _: [b'"usage.record"\n' * 100_000 + record]) == Usage()

@@ -72,5 +72,7 @@ def test_the_ends_of_plain_files_only(tmp_path: Path, monkeypatch: pytest.Monkey
     (root / "f").mkdir()
     os.mkfifo(root / "f/one")
     assert list(config_files.tails(root, "*/one")) == [b"a/one", b"b/one"]
-    monkeypatch.setattr(config_files, "MAX_BYTES", 3)
-    assert list(config_files.tails(root, "*/one")) == [b"one", b"one"]
+    monkeypatch.setattr(config_files, "MAX_BYTES", 8)
+    assert list(config_files.tails(root, "*/one")) == [b"a/one", b"one"]
+    monkeypatch.setattr(config_files, "MAX_FILES", 1)
+    assert list(config_files.tails(root, "*/one")) == [b"a/one"]
