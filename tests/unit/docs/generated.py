@@ -150,7 +150,8 @@ def _command(command: TyperCommand, path: str) -> str:
     options = {names: _plain(means) for names, means in records if names.startswith("-")}
     said = [f"### {path}", "", inspect.cleandoc(command.help or ""), ""]
     for piece in pieces:
-        said += [f"Takes `{piece.strip('{}.')}`{', one or more' if piece.endswith('...') else ''}.", ""]
+        how = ", one or more" if piece.endswith("...") else ", optional" if piece.startswith("[") else ""
+        said += [f"Takes `{piece.strip('{}[].')}`{how}.", ""]
     if options.keys() >= _REMOTE:
         options = {names: means for names, means in options.items() if names not in _REMOTE}
         said += ["Talks to a service: `--url`, `--api-key`.", ""]

@@ -37,6 +37,7 @@ INNER = {
     "treadle.domain.patch:_BLOCK_BYTES",
     "treadle.domain.raw_diff:_BATCH_BYTES",
     "treadle.engines.dummy_cli:_BLOCK_BYTES",
+    "treadle.joined_writes:MAX_WAITING",
     "treadle.sandbox.supervise:_REAP_SECONDS",
     "treadle.sdk._event_flows:_REOPEN_SECONDS",
     "treadle.workspace.index_file:BACKDATED_SECONDS",
