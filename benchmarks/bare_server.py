@@ -69,7 +69,7 @@ class Database:
         await done
 
     async def select(self, uuid_: str) -> tuple[str, list[str]]:
-        found = self._loop.create_future()
+        found: asyncio.Future[tuple[str, list[str]]] = self._loop.create_future()
         self._reads.put((uuid_, found))
         return await found
 
