@@ -5,6 +5,8 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from treadle.api.app import create_app
 from treadle.api.deps import Services
 from treadle.blobs.directory import DirectoryBlobs
 from treadle.clock import SystemClock
+from treadle.domain.errors import ConfigurationError
 from treadle.domain.run import EngineName
 from treadle.ids import RandomUuids
 from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
@@ -65,7 +68,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     store = await SqlStore.open(database_url(settings))
     queue = DatabaseQueue()
     try:
-        blobs, clock = DirectoryBlobs(settings.data_dir / "blobs"), SystemClock()
+        blobs, clock = DirectoryBlobs(blob_directory(settings)), SystemClock()
         signals, controls = ProcessSignals(), ProcessSignals()
         new_uuid = RandomUuids()
         identity = Identity(store, clock, new_uuid=new_uuid)
@@ -109,6 +112,18 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
 def database_url(settings: Settings) -> str:
     """The database's address: the setting's, or SQLite in the data directory."""
     return settings.database_url or sqlite_url(settings.data_dir / DATABASE_FILE)
+
+
+def blob_directory(settings: Settings) -> Path:
+    """Where bytes are kept. Raises ConfigurationError for a place that this version cannot use."""
+    if settings.blob_url is None:
+        return settings.data_dir / "blobs"
+    parts = urlsplit(settings.blob_url)
+    if parts.scheme != "file" or parts.netloc or not parts.path:
+        raise ConfigurationError(
+            "TREADLE_BLOB_URL names a place that this version cannot use.", hint="It takes file:///path of a directory."
+        )
+    return Path(unquote(parts.path))
 
 
 def app(parts: Parts) -> FastAPI:

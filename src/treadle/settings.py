@@ -34,7 +34,9 @@ class Settings(BaseModel):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the database; unset: SQLite in the data directory."
     )
-    blob_url: str | None = Field(None, description="Where bytes are kept; unset: a directory in the data directory.")
+    blob_url: str | None = Field(
+        None, description="Where bytes are kept, `file:///path`; unset: in the data directory."
+    )
     bootstrap_api_key: SecretStr | None = Field(
         None, min_length=16, description="API key of the first admin, in place of a random one printed once."
     )
@@ -61,12 +63,12 @@ class Settings(BaseModel):
 
     engine_path: str = Field(
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        description="PATH of the engines and the agents' tools; unset: the service's own PATH.",
+        description="PATH of the engines and the agents' tools; unset: the service's own PATH, or this.",
     )
 
     slots: int = Field(4, ge=1, le=1000, description="Runs at once in a worker.")
     lease_seconds: Seconds = Field(
-        30, description="A worker that is silent for this long has lost its runs; it pings every third of it."
+        30, description="A worker that is silent for this long has lost its runs; it pings at least every third of it."
     )
     phase_seconds: Seconds = Field(900, description="Longest time for one phase's engine call.")
     idle_seconds: Seconds = Field(300, description="Longest silence of an engine within a phase.")

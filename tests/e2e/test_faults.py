@@ -66,3 +66,14 @@ def test_no_checkpoint_is_left_of_a_run_that_is_killed_while_it_waits(tmp_path: 
         service.restart()  # its worker sweeps up what the first one left
         service.stop()
     assert service.workspaces == []
+
+
+def test_an_engine_that_never_stops_talking_fills_no_database(service: Service, git: GitServer) -> None:
+    lines = ", ".join('{"line": 16000000}' for _ in range(6))
+    process_id = start(service, git, [step(f'dummy: [{lines}, {{"append": ["one.txt", "1\\n"]}}]')])
+    service.wait(process_id, "Success")
+    spoken = [event for event in service.events(process_id) if event["phase"] == "Implementation"]
+    [notice] = [event["data"]["text"] for event in spoken if event["type"] == "engine.notice"]
+    assert "the rest is not in the trace" in notice
+    assert sum(len(str(event["data"])) for event in spoken) < 1_000_000
+    assert git.show("acme/demo", "work", "one.txt") == b"1\n"

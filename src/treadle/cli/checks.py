@@ -20,7 +20,7 @@ from treadle.cli.schema import found_schema
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.run import EngineName
 from treadle.engines.location import find_claude, find_kimi
-from treadle.factory import database_url
+from treadle.factory import blob_directory, database_url
 from treadle.settings import Settings
 from treadle.store import schema
 from treadle.store.address import parse
@@ -213,7 +213,7 @@ async def _database(settings: Settings) -> Check:
 
 
 async def _blobs(settings: Settings) -> Check:
-    path = settings.data_dir / "blobs"
+    path = blob_directory(settings)
     if not path.exists():
         return Check("blobs", Level.OK, f"{path} (made at the first start)")
     try:

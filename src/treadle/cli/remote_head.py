@@ -10,6 +10,7 @@ from uuid import UUID
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitError, WorkspaceError
 from treadle.domain.git_url import parse, split_credentials
+from treadle.settings import GIT_NAMES
 
 FALLBACK: Final = "main"
 
@@ -26,7 +27,7 @@ async def head_branch(repo: str, credentials: GitCredentials) -> str:
     from treadle.workspace.git import Git, base_environment
 
     url, in_url = split_credentials(repo)
-    given = {name: os.environ[name] for name in ("PATH", "https_proxy", "http_proxy", "no_proxy") if name in os.environ}
+    given = {name: os.environ[name] for name in ("PATH", *GIT_NAMES) if name in os.environ}
     environment = base_environment(given, allow_local=True, follow_redirects=True)
     with tempfile.TemporaryDirectory(prefix="treadle-") as scratch:
         rules = AccessRules(

@@ -25,13 +25,14 @@ class EventType(StrEnum):
     RUN_KILL_REQUESTED = "run.kill_requested"  # {}
     RUN_FINISHED = "run.finished"  # status: RunStatus, failureDetails: str | None; always the last
     WORKSPACE_PREPARED = "workspace.prepared"  # sourceSha, workSha: str, isNewBranch, isWarm: bool, durationMs: int
-    WORKSPACE_RESTORED = "workspace.restored"  # after a crash: steps: [positions], phase: str | None
+    # after a crash: steps: [positions], phase: str | None, isConversationKept: bool
+    WORKSPACE_RESTORED = "workspace.restored"
     # paths: [str], the first of `count`: an analysis changed the repository, or a step what is inside a submodule
     WORKSPACE_CHANGES_UNDONE = "workspace.changes_undone"
     WORKSPACE_NESTED_REPOSITORY = "workspace.nested_repository"  # path: str: its .git was dropped, its files kept
     STEP_STARTED = "step.started"  # text: str, isCommitable: bool
     STEP_FINISHED = "step.finished"  # status: StepStatus, failureDetails: str | None
-    PHASE_STARTED = "phase.started"  # prompt: str, attempt: int
+    PHASE_STARTED = "phase.started"  # prompt: str, attempt: int, engine: str
     PHASE_FINISHED = "phase.finished"  # output: str, usage: {inputTokens, outputTokens, costUsd, durationMs}
     ENGINE_STARTED = "engine.started"  # model: str | None, session: str | None, tools: int
     ENGINE_TEXT = "engine.text"  # text: str
@@ -45,7 +46,7 @@ class EventType(StrEnum):
     GIT_COMMITTED = "git.committed"  # sha: str, files: int, additions: int, deletions: int
     GIT_NOTHING_TO_COMMIT = "git.nothing_to_commit"  # {}
     GIT_COMPARED = "git.compared"  # ahead: int, behind: int
-    GIT_REBASED = "git.rebased"  # onto: str
+    GIT_REBASED = "git.rebased"  # from, to: str: the step's commit before and after
     GIT_PUSHED = "git.pushed"  # sha: str, branch: str
     DIFF_READY = "diff.ready"  # files: int, additions: int, deletions: int, patchBytes: int
     ARTIFACT_KEPT = "artifact.kept"  # name: str, size: int (bytes)

@@ -36,6 +36,7 @@ class Artifacts:
 
     async def keep_diff(self, workspace: Workspace, step: int | None) -> None:
         """The diff of source and work branch as it is now."""
+        self.is_diff_current = False
         directory = workspace.box.home.parent
         json_path, patch_path = directory / DIFF_JSON, directory / DIFF_PATCH
         summary = await workspace.write_diff(json_path, patch_path)

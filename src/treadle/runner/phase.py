@@ -22,6 +22,11 @@ from treadle.services.secrets import EngineChoice, RunSecrets
 #: A CLI that lingers after its answer is ended after this many seconds.
 LINGER_SECONDS = 3.0
 
+#: What one call may put into the trace, in bytes of its output: an engine in a loop must not fill the database.
+MAX_TRACE_BYTES = 64 << 20
+
+_TRACE_FULL = f"The engine wrote more than {MAX_TRACE_BYTES >> 20} MiB in this call; the rest is not in the trace."
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseRequest:
@@ -146,12 +151,16 @@ class PhaseRunner:
                     grace_seconds=self._limits.grace,
                 ) as process,
             ):
+                traced = 0
                 async for line in process.lines(idle_seconds=self._limits.idle):
-                    drafts = [
-                        replace(draft, step=request.step.position, phase=request.phase) for draft in reader.feed(line)
-                    ]
-                    if drafts:
-                        await self._progress.note(*drafts)
+                    drafts = reader.feed(line)
+                    if drafts and traced <= MAX_TRACE_BYTES:
+                        traced += len(line)
+                        if traced > MAX_TRACE_BYTES:
+                            drafts = [Draft(EventType.ENGINE_NOTICE, {"text": _TRACE_FULL})]
+                        await self._progress.note(
+                            *(replace(draft, step=request.step.position, phase=request.phase) for draft in drafts)
+                        )
                     if reader.is_final:
                         break
                 try:

@@ -1,5 +1,7 @@
 """The sweeper: finds runs whose worker fell silent, and announces what lies unclaimed. Any process may run one."""
 
+import time
+
 import structlog
 
 from treadle.domain.errors import TreadleError
@@ -25,6 +27,7 @@ class Sweeper:
         self._signals = signals
         self._clock = clock
         self._limits = limits
+        self._offset: float | None = None  # of the wall clock to the monotonic one, at the last sweep
 
     async def run(self) -> None:
         while True:
@@ -35,7 +38,10 @@ class Sweeper:
             await self._clock.sleep(min(self._limits.poll, self._limits.lease / 3))
 
     async def sweep(self) -> Sweep:
-        """Once."""
+        """Once. Not after the clock was set, or the machine slept: its own workers then get the time to ping first."""
+        if self._clock_jumped():
+            log.warning("the clock jumped; this sweep is left out")
+            return Sweep()
         found = await self._store.sweep(
             self._clock.now(),
             lease_seconds=self._limits.lease,
@@ -50,6 +56,11 @@ class Sweeper:
         for run_id in (*found.failed, *found.killed):  # whose worker is not there to do it
             await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
         return found
+
+    def _clock_jumped(self) -> bool:
+        offset = self._clock.now().timestamp() - time.monotonic()
+        before, self._offset = self._offset, offset
+        return before is not None and abs(offset - before) > self._limits.lease / 3
 
 
 def _what(found: Sweep, run_id: int) -> str:

@@ -90,8 +90,7 @@ class StepRunner:
             )
         for phase in step.phases[len(done) :]:
             await self._phase(step, phase, answer)
-        if step.is_commitable:
-            await self._deliver(step, answer)
+        is_pushed = step.is_commitable and await self._deliver(step, answer)
         await self._record(
             step,
             Draft(EventType.STEP_FINISHED, {"status": StepStatus.SUCCESS, "failureDetails": None}),
@@ -99,6 +98,8 @@ class StepRunner:
             output=answer.output,
             structured_output=answer.structured_output,
         )
+        if is_pushed:
+            await self._show(step)
 
     async def _phase(self, step: Step, phase: Phase, answer: Answer) -> None:
         is_read_only = phase is Phase.ANALYSIS
@@ -162,8 +163,9 @@ class StepRunner:
     async def _keep_committed(self, step: Step, answer: Answer, base_sha: str) -> None:
         await self._keep(step, answer, base_sha, partial(self._workspace.patch, since=base_sha))
 
-    async def _deliver(self, step: Step, answer: Answer) -> None:
-        """Commit, compare, push, diff. The step's trailer is what makes this happen at most once."""
+    async def _deliver(self, step: Step, answer: Answer) -> bool:
+        """Commit, compare, push; whether there was anything. The step's trailer is what makes this happen at most
+        once."""
         base_sha = await self._workspace.head()
         commit = await self._workspace.commit(step.text, step.id)
         for path in await self._workspace.nested_repositories():
@@ -172,7 +174,7 @@ class StepRunner:
             await self._progress.note(undone(paths, step.position))
         if commit is None:
             await self._record(step, Draft(EventType.GIT_NOTHING_TO_COMMIT))
-            return
+            return False
         committed: JsonObject = {
             "sha": commit.sha,
             "files": commit.files,
@@ -196,7 +198,16 @@ class StepRunner:
         if sha != commit.sha:
             drafts.insert(0, Draft(EventType.GIT_REBASED, {"from": commit.sha, "to": sha}, step.position))
         await self._progress.record(*drafts, step=StepUpdate(step.position, commit_sha=sha))
-        await self._artifacts.keep_diff(self._workspace, step.position)
+        return True
+
+    async def _show(self, step: Step) -> None:
+        """The diff so far. The step is done without it: when it cannot be made, the run's end tries again."""
+        try:
+            await self._artifacts.keep_diff(self._workspace, step.position)
+        except LeaseLost:
+            raise
+        except (TreadleError, OSError) as error:
+            log.warning("the diff could not be kept", step=step.position, error=str(error))
 
     def _finished(self, outcome: Outcome) -> Draft:
         text, cut = clip(outcome.output or "")

@@ -15,6 +15,9 @@ log = structlog.get_logger(__name__)
 #: After an unexpected failure of the store or the queue, in seconds.
 FAULT_PAUSE_SECONDS = 1.0
 
+#: A run that could not be handed over in `limits.drain` gets this much longer, in seconds; then its lease runs out.
+LATE_SECONDS = 5.0
+
 
 class Worker:
     """Runs at most `limits.slots` runs at once, until `drain` is called."""
@@ -93,4 +96,5 @@ class Worker:
         _, late = await asyncio.wait(self._running, timeout=self._limits.drain)
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            await asyncio.wait(late, timeout=LATE_SECONDS)

@@ -160,7 +160,7 @@ class Leases:
         def work(session: Session) -> RunStatus:
             run = standing(session, run_id)
             if not run.is_alive:
-                raise AlreadyFinished(f"Run {run_id} has ended: {run.status}.")
+                raise AlreadyFinished(f"The run has ended: {run.status}.")
             if run.status is RunStatus.NEW:
                 end(session, run, RunStatus.KILLED, None, now)
                 return RunStatus.KILLED

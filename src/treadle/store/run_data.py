@@ -110,7 +110,7 @@ class RunData:
             row = session.one(_COUNT_SECRETS, run=run_id, count=len(drafts), now=micros(now))
             if row is None:
                 status = standing(session, run_id).status
-                raise AlreadyFinished(f"Run {run_id} has ended: {status}.")
+                raise AlreadyFinished(f"The run has ended: {status}.")
             uuid, organization_id, last = row
             put_secrets(session, UUID(uuid), organization_id, secrets, now)
             if drafts:
