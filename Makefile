@@ -20,7 +20,7 @@ setup:
 
 ## make test      every test, with the services they need (ARGS="-k name" for some)
 test: setup
-	$(PYTEST) -n $(JOBS) $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist worksteal $(ARGS)
 
 ## make check     lint, format, types, layering
 check: setup
