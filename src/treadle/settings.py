@@ -1,11 +1,13 @@
 """Every setting, described in one place. Only entry points read the environment, through `Settings.load`."""
 
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from treadle.domain.errors import ConfigurationError
 
@@ -149,13 +151,20 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(found | overrides)
         except ValidationError as error:
-            said = [
-                f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors(include_input=False)
-            ]
+            said = [_sentence(fault) for fault in error.errors(include_input=False)]
             raise ConfigurationError(
                 f"These settings are not valid: {'; '.join(said)}.",
                 hint="docs/reference/settings.md lists them all.",
             ) from None
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    field = str(fault["loc"][0])
+    name = PREFIX + field.upper()
+    if fault["type"] != "extra_forbidden":
+        return f"{name}: {fault['msg']}"
+    near = difflib.get_close_matches(field, Settings.model_fields, n=1, cutoff=0.8)
+    return f"{name} is no setting of this version" + (f" (perhaps {PREFIX}{near[0].upper()} is meant)" if near else "")
 
 
 def _shown(default: object) -> str:
