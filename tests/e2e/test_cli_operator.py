@@ -224,6 +224,15 @@ def test_the_doctor_reports_settings_that_do_not_load(cli: Cli) -> None:
     assert failed.stdout.startswith("Problem   settings")
 
 
+def test_the_doctor_goes_on_past_addresses_that_it_cannot_use(cli: Cli) -> None:
+    unusable = {"TREADLE_BLOB_URL": "s3://bucket/treadle", "TREADLE_DATABASE_URL": "mysql://host/treadle"}
+    checks = {
+        check["name"]: check["level"] for check in cli.run("doctor", "--json", code=1, extra=unusable).json["checks"]
+    }
+    assert checks["blobs"] == checks["database"] == "Problem"
+    assert checks["git"] == "OK"
+
+
 def test_the_data_directory_of_somebody_else_is_a_problem(cli: Cli) -> None:
     if os.geteuid() == 0:
         cli.environment["TREADLE_DATA_DIR"] = "/proc/treadle"  # which not even root can write to

@@ -213,10 +213,10 @@ async def _database(settings: Settings) -> Check:
 
 
 async def _blobs(settings: Settings) -> Check:
-    path = blob_directory(settings)
-    if not path.exists():
-        return Check("blobs", Level.OK, f"{path} (made at the first start)")
     try:
+        path = blob_directory(settings)
+        if not path.exists():
+            return Check("blobs", Level.OK, f"{path} (made at the first start)")
         await DirectoryBlobs(path).check()
     except ConfigurationError as error:
         return Check("blobs", Level.PROBLEM, error.message, error.hint)
