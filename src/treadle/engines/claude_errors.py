@@ -139,7 +139,7 @@ class ClaudeEvidence:
         return UsageLimitReached(
             f"The usage limit of this {self._engine} account is reached: {said}.{when}",
             resets_at=resets,
-            hint="Resume the run after that, or send other credentials.",
+            hint="Start a run on the same work branch after that, or with other credentials.",
         )
 
 
