@@ -230,7 +230,8 @@ def test_tokens_that_cannot_be_renewed_are_not_lost(layout: Layout, tmp_path: Pa
     accounts.refusing = True
     engine = ClaudeEngine(accounts.wrap(require_claude(), tmp_path / "claude"))
     credential = make_license(datetime.now(UTC) - timedelta(hours=1))
-    with ModelServer([]) as model:
+    # The CLI may stop before its first request, or send the old token after all.
+    with ModelServer(lambda _request: Fail(401, "OAuth token has expired")) as model:
         done = run_call(engine, make_call(layout, endpoint=model.url, credential=credential))
     assert isinstance(done.outcome.error, EngineAuthenticationFailed)
     assert engine.refreshed(credential, config_reader(layout)) is None
