@@ -103,7 +103,7 @@ class ClaudeEngine:
     def spent(
         self,
         since: datetime,  # noqa: ARG002 - the stream's last line says it
-        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002
+        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002 - nor is a file needed
     ) -> Usage | None:
         return None
 

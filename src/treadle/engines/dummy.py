@@ -58,14 +58,14 @@ class DummyEngine:
     def refreshed(
         self,
         credential: EngineCredential,  # noqa: ARG002 - it uses none
-        config_files: Callable[[str], bytes | None],  # noqa: ARG002
+        config_files: Callable[[str], bytes | None],  # noqa: ARG002 - nothing is renewed
     ) -> EngineCredential | None:
         return None
 
     def spent(
         self,
         since: datetime,  # noqa: ARG002 - the stream's last line says it
-        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002
+        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002 - nor is a file needed
     ) -> Usage | None:
         return None
 

@@ -123,7 +123,7 @@ def _is_path(value: object) -> bool:
 
 
 def _is_file(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _is_path(value[0]) and _is_text(value[1])  # noqa: PLR2004
+    return isinstance(value, list) and len(value) == 2 and _is_path(value[0]) and _is_text(value[1])  # noqa: PLR2004 - a pair
 
 
 def _is_usage(value: object) -> bool:

@@ -81,7 +81,7 @@ class KimiEngine:
     def refreshed(
         self,
         credential: EngineCredential,  # noqa: ARG002 - a key does not change
-        config_files: Callable[[str], bytes | None],  # noqa: ARG002
+        config_files: Callable[[str], bytes | None],  # noqa: ARG002 - nothing is renewed
     ) -> EngineCredential | None:
         return None
 

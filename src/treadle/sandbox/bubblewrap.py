@@ -73,7 +73,7 @@ class BubblewrapSandbox:
         return (*wrapped, "/usr/bin/env", restoring, *argv), environment
 
     def _mounts(self, box: Box) -> list[str]:
-        options = ["--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", *_system(), "--proc", "/proc", "--dev", "/dev"]  # noqa: S108
+        options = ["--tmpfs", "/tmp", "--symlink", "../tmp", "/var/tmp", *_system(), "--proc", "/proc", "--dev", "/dev"]  # noqa: S108 - in the sandbox
         for path in self.hidden:
             if any(path.is_relative_to(shown) for shown in _SYSTEM):
                 options += ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind-try", os.devnull, str(path))
