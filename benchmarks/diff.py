@@ -1,4 +1,4 @@
-"""The structured diff beside `git diff` alone, on patches of 50 MB: `python -m benchmarks.diff`.
+"""(b) The structured diff with its JSON beside `git diff` alone, on patches of 50 MB.
 
 Each runs in a process of its own that starts git and reads its pipe: one throws the patch away, the other encodes it
 and throws the JSON away. The limits are the project's; they are printed beside the figures, not asserted.
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.measure import Row, ratio, scratch
 from treadle.domain.diff import DIFF_ARGUMENTS, DiffEncoder
 
 ROUNDS = 5
@@ -44,13 +45,11 @@ _WORDS = [
 Tree = dict[str, bytes]
 
 
-def run() -> dict[str, float]:
-    """For each case: MB of patch and JSON, median seconds of git alone and with the encoder, their ratio, and the peak
-    memory of the encoding process as a multiple of the patch.
+def rows() -> Iterator[Row]:
+    """For each case: MB of patch and JSON, seconds of git alone and with the encoder, their ratio, and the peak memory
+    of the encoding process as a multiple of the patch.
     """
-    figures: dict[str, float] = {}
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as directory:
+    with tempfile.TemporaryDirectory(dir=scratch(), prefix="treadle-bench-") as directory:
         for name, make in _CASES.items():
             repository = Path(directory, name)
             _import(repository, *make())
@@ -59,17 +58,14 @@ def run() -> dict[str, float]:
             for _ in range(ROUNDS):
                 plain.append(_measure("plain", repository)["seconds"])
                 encoded.append(_measure("encode", repository))
-            seconds = statistics.median(result["seconds"] for result in encoded)
-            patch = encoded[0]["patch"]
-            figures |= {
-                f"{name}.patch_mb": patch / 1e6,
-                f"{name}.json_mb": encoded[0]["json"] / 1e6,
-                f"{name}.git_s": statistics.median(plain),
-                f"{name}.encode_s": seconds,
-                f"{name}.ratio": seconds / statistics.median(plain),
-                f"{name}.memory": max(result["peak"] for result in encoded) / patch,
-            }
-    return figures
+            patch, taken = encoded[0]["patch"], [result["seconds"] for result in encoded]
+            peak = max(result["peak"] for result in encoded)
+            yield Row(f"{name}: patch", patch / 1e6, "MB")
+            yield Row(f"{name}: JSON", encoded[0]["json"] / 1e6, "MB")
+            yield Row(f"{name}: git diff alone", statistics.median(plain), "s")
+            yield Row(f"{name}: with its JSON", statistics.median(taken), "s")
+            yield Row(f"{name}: ratio", ratio(taken, plain), limit=f"at most {TIME_LIMIT}")
+            yield Row(f"{name}: peak memory to the patch", peak / patch, limit=f"at most {MEMORY_LIMIT}")
 
 
 def _pool(words: Sequence[str]) -> tuple[random.Random, list[bytes]]:
@@ -186,22 +182,11 @@ def _output(command: list[str]) -> Iterator[bytes]:
         raise RuntimeError(f"git ended with {git.returncode}")
 
 
-def _report() -> None:
-    figures = run()
-    print(f"limits: ratio {TIME_LIMIT}, memory {MEMORY_LIMIT}")
-    print(f"{'case':<9}{'patch MB':>10}{'JSON MB':>9}{'git s':>8}{'encode s':>10}{'ratio':>7}{'memory':>8}")
-    for name in _CASES:
-        patch, text, git, encode, ratio, memory = (
-            figures[f"{name}.{figure}"] for figure in ("patch_mb", "json_mb", "git_s", "encode_s", "ratio", "memory")
-        )
-        print(f"{name:<9}{patch:>10.1f}{text:>9.1f}{git:>8.2f}{encode:>10.2f}{ratio:>7.2f}{memory:>8.2f}")
-
-
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["plain", repository]:
             print(json.dumps(_plain(repository)))
         case ["encode", repository]:
             print(json.dumps(_encode(repository)))
-        case _:
-            _report()
+        case wrong:
+            sys.exit(f"plain or encode, and a repository, not {wrong}; `python -m benchmarks diff` takes the figures")
