@@ -32,11 +32,14 @@ async def serve(
     """Until SIGTERM or SIGINT; then hands its runs over and returns. `on_ready` is told the address once it answers
     ("" without the API). Raises ConfigurationError for what the operator must mend."""
     stop = asyncio.Event()
-    with _on_signals(stop.set):
+    with contextlib.ExitStack() as held:
+        # First of all: a first start that fails here must not have made the admin's key, which is shown once.
+        bound = held.enter_context(_bind(settings.host, settings.port)) if with_api else None
+        held.enter_context(_on_signals(stop.set))
         async with factory.assemble(settings) as parts, running(parts, with_worker=with_worker, on_end=stop.set):
-            if with_api:
+            if bound is not None:
                 api = factory.app(parts)
-                async with listening(api, settings.host, settings.port) as address:
+                async with _serving(api, bound, settings.host) as address:
                     on_ready(address, parts)
                     await stop.wait()
                     api.state.streams.close()  # a stream that nothing ends would hold up the end for all
@@ -75,7 +78,13 @@ async def running(
 @asynccontextmanager
 async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
     """Serves `app` beside the body; gives its address, such as http://127.0.0.1:8417."""
-    bound = _bind(host, port)
+    with _bind(host, port) as bound:
+        async with _serving(app, bound, host) as address:
+            yield address
+
+
+@asynccontextmanager
+async def _serving(app: ASGIApp, bound: socket.socket, host: str) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -95,14 +104,13 @@ async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[str]:
         while not server.started:
             if serving.done():
                 await serving
-                raise ConfigurationError(f"The API could not start on {host}:{port}.")
+                raise ConfigurationError(f"The API could not start on {host}:{bound.getsockname()[1]}.")
             await asyncio.sleep(0.005)
         shown = f"[{host}]" if ":" in host else host
         yield f"http://{shown}:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
         await asyncio.wait({serving})
-        bound.close()
 
 
 class _Server(uvicorn.Server):

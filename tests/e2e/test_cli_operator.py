@@ -66,7 +66,7 @@ def test_a_setting_that_is_wrong_is_said_in_a_sentence(cli: Cli) -> None:
     for command in (("serve",), ("worker",), ("admin", "org", "list"), ("db", "current")):
         failed = cli.run(*command, extra={"TREADLE_SLOTS": "none", "TREADLE_SLOT": "1"}, code=2)
         assert "TREADLE_SLOTS: " in failed.stderr
-        assert "TREADLE_SLOT: " in failed.stderr
+        assert "TREADLE_SLOT is no setting" in failed.stderr
 
 
 def test_workers_and_the_api_in_processes_of_their_own(cli: Cli, tmp_path: Path) -> None:

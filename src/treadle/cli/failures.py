@@ -71,7 +71,7 @@ def _report_of_client(failure: BaseException) -> int | None:
         case BadRequestError():
             error(failure.message, failure.hint)
             for path, said in failure.errors.items():
-                note(f"  {_OPTIONS.get(path, path)}: {' '.join(said)}")
+                note(f"  {_OPTIONS.get(path, path)}: {_with_options(' '.join(said))}")
             return USAGE
         case ConnectionFailedError():
             error(failure.message, "Is `treadle serve` running there? TREADLE_URL or --url names another address.")
@@ -81,6 +81,12 @@ def _report_of_client(failure: BaseException) -> int | None:
             return FAILED
         case _:
             return None
+
+
+def _with_options(said: str) -> str:
+    for field, option in _OPTIONS.items():
+        said = said.replace(field, option)
+    return said
 
 
 def _report_unknown(failure: BaseException) -> int:

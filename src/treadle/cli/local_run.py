@@ -131,8 +131,8 @@ async def _conclude(local: Local, process: Process, run: RunView, wish: Wish, ma
     if manner.is_json:
         print_result(process, local.directory)
         return
-    has_credentials = wish.ssh_key is not None or wish.http_credentials is not None
-    if run.status == "Failed" and all(step.started is None for step in run.steps) and not has_credentials:
+    wants_credentials = not (wish.ssh_key or wish.http_credentials or wish.repo.startswith(("/", "file:")))
+    if run.status == "Failed" and all(step.started is None for step in run.steps) and wants_credentials:
         output.note("Hint: --ssh-key or --http-credentials-env gives credentials for a repository that is not public.")
     for path in partial:
         output.note(f"The uncommitted work was kept: {path}")

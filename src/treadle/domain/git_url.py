@@ -38,6 +38,7 @@ _BRANCH_FAULTS = tuple(
 )
 
 _FORMS = "https://host/path, http://host/path, ssh://user@host/path or user@host:path"
+_ALLOW_LOCAL = "TREADLE_ALLOW_LOCAL_REPOSITORIES=1 on the service allows them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def check_url(url: str, allow_local: bool) -> str | None:
     except ValueError as error:
         return str(error)
     if location.is_local and not allow_local:
-        return f"Local repositories are not allowed here: give {_FORMS}."
+        return f"Local repositories are not allowed here: give {_FORMS}. {_ALLOW_LOCAL}"
     if location.scheme == "ssh" and _userinfo(url)[1] is not None:
         return "An SSH address cannot hold a password: give an SSH key instead."
     return None

@@ -119,3 +119,9 @@ def test_faults_of_a_request_name_options(capsys: pytest.CaptureFixture[str]) ->
     errors = {"gitUrl": ["Is bad."], "steps[0].step": ["Is empty."]}
     assert report(BadRequestError("Not valid.", status=400, problem={"errors": errors})) == 2
     assert capsys.readouterr().err == "Error: Not valid.\n  --repo: Is bad.\n  steps[0].step: Is empty.\n"
+
+
+def test_the_sentences_of_a_refusal_name_options_too(capsys: pytest.CaptureFixture[str]) -> None:
+    errors = {"branchWork": ["Must differ from branchSource."]}
+    report(BadRequestError("Not valid.", status=400, problem={"errors": errors}))
+    assert "  --branch: Must differ from --source.\n" in capsys.readouterr().err

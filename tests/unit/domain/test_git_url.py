@@ -104,6 +104,7 @@ def test_refuses_what_git_must_not_see(url: str) -> None:
 @pytest.mark.parametrize("url", ["/srv/r", "file:///srv/r"])
 def test_local_addresses_need_permission(url: str) -> None:
     assert "not allowed" in (check_url(url, allow_local=False) or "")
+    assert "TREADLE_ALLOW_LOCAL_REPOSITORIES=1" in (check_url(url, allow_local=False) or "")
 
 
 @pytest.mark.parametrize(
