@@ -1,10 +1,11 @@
 """Where a run's files are on this machine."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from treadle.workspace.removal import remove_tree
+from treadle.workspace.removal import remove_small, remove_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,7 @@ class Place:
         return self.root / "files"
 
     async def remove(self) -> None:
-        await remove_tree(self.config)
-        await remove_tree(self.root)
+        await asyncio.gather(remove_small(self.config), remove_tree(self.root))
         if not self.config.is_relative_to(self.root):
             with suppress(OSError):  # other runs have theirs in there
                 self.config.parent.rmdir()
