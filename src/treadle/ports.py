@@ -90,6 +90,18 @@ class Sweep:
     waiting: tuple[int, ...] = ()  # New and unclaimed: to be announced again
 
 
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How full the house is. `waiting_seconds`: the age of the oldest run that could begin and has no worker yet."""
+
+    new: int
+    running: int
+    blocked: int  # of the New ones: those that wait for their work branch
+    waiting_seconds: float
+    by_worker: Mapping[str, int]  # Running ones
+    kill_requested: int
+
+
 class RunStore(Protocol):
     """Runs, steps and events. Every transition is one compare-and-set in the same transaction as its event."""
 
@@ -103,9 +115,11 @@ class RunStore(Protocol):
         secrets: Mapping[str, str],
         now: datetime,
         idempotency: Idempotency | None = None,
+        traceparent: str | None = None,
     ) -> tuple[Run, bool]:
         """The run (with its steps, sealed secrets and first event), and whether it is new: False repeats an earlier
-        answer."""
+        answer. `traceparent`: the W3C trace context that it was asked for in. Repeating the call with the same `uuid`
+        makes no second run."""
 
     async def get_run(self, uuid: UUID, seen_by: RunFilter) -> Run:
         """Raises NotFound for one that is unknown or out of `seen_by`."""
@@ -118,8 +132,16 @@ class RunStore(Protocol):
     ) -> Sequence[Run]:
         """Newest first, with steps but without their outputs. `before` is the last id of the previous page (keyset)."""
 
-    async def claim(self, worker: str, now: datetime, *, run_id: int | None = None) -> Run | None:
-        """Takes the oldest New run, or `run_id`, with the next lease number; None when there is none to win."""
+    async def claim(
+        self, worker: str, now: datetime, *, run_id: int | None = None, organization_slots: int | None = None
+    ) -> Run | None:
+        """Takes a New run with the next lease number; None when there is none to win.
+
+        Never one whose work branch a living run of the same organization has had for longer: of two runs on one work
+        branch of one repository the second waits until the first has ended. Never one of an organization that has as
+        many Running ones as it may: its own number (`set_slots`), else `organization_slots`; None: as many as it likes.
+        Otherwise the oldest of the organization that has the fewest Running ones, or `run_id`.
+        """
 
     async def ping(self, fence: Fence, now: datetime) -> Pulse:
         """Renews the lease. Raises LeaseLost."""
@@ -132,9 +154,14 @@ class RunStore(Protocol):
         *,
         step: StepUpdate | None = None,
         has_diff: bool = False,
+        write: int | None = None,
     ) -> int:
         """Appends events and applies a step's update in one transaction; the newest event's number. Raises
-        LeaseLost."""
+        LeaseLost.
+
+        `write` counts a claim's calls from 1 up. A call that is repeated, because its answer was lost with the
+        connection, changes nothing then. None: not counted, and not to be repeated.
+        """
 
     async def finish(
         self,
@@ -184,6 +211,13 @@ class RunStore(Protocol):
 
     async def queue_depth(self) -> int:
         """How many runs are New."""
+
+    async def set_slots(self, organization_id: int, slots: int | None) -> None:
+        """How many runs of the organization may be Running at once; None: what the service's setting says. Raises
+        NotFound."""
+
+    async def statistics(self, now: datetime) -> "Statistics":
+        """For the metrics; cheap however many runs have ended."""
 
 
 class FileStore(Protocol):
@@ -259,7 +293,38 @@ class RepositoryStore(Protocol):
     async def repository_secrets(self, repository_id: int) -> Mapping[str, str]: ...
 
 
-class Store(RunStore, FileStore, IdentityStore, RepositoryStore, Protocol):
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What may be pruned of one run that has ended."""
+
+    run_id: int
+    uuid: UUID
+    date_completed: datetime
+    size: int  # bytes: of its events, or of its artifacts
+
+
+class RetentionStore(Protocol):
+    """What is kept of runs that have ended, and what may go. A run's last event, `run.finished`, always stays: whoever
+    follows the run finds its end."""
+
+    async def runs_with_events(self, *, before: datetime, after: int = 0, limit: int = 1000) -> Sequence[Spent]:
+        """Ended before then, with more events than the last; by their ids, those greater than `after`."""
+
+    async def runs_with_artifacts(self, *, before: datetime, after: int = 0, limit: int = 1000) -> Sequence[Spent]:
+        """Ended before then, with artifacts; in the same order."""
+
+    async def prune_events(self, run_id: int) -> int:
+        """Removes all but the last event; how many. Nothing for a run that lives (again)."""
+
+    async def prune_artifacts(self, run_id: int) -> Sequence[Artifact]:
+        """Removes them, and the mark that there is a diff; their bytes are the caller's to remove. Nothing for a run
+        that lives (again)."""
+
+    async def sizes(self) -> tuple[int, int]:
+        """Bytes in all of the events, and of the artifacts, of runs that have ended."""
+
+
+class Store(RunStore, FileStore, IdentityStore, RepositoryStore, RetentionStore, Protocol):
     """All of it, in one database."""
 
     async def check(self) -> None:
@@ -281,13 +346,18 @@ class Announcement(Protocol):
 
 
 class Queue(Protocol):
-    """Hints to workers. The row is the truth: a duplicate, late or lost message changes nothing."""
+    """Hints to workers, of this process and others. The row is the truth: a duplicate, late or lost message changes
+    nothing. An adapter whose broker is away connects again by itself."""
 
     async def announce(self, run_id: int) -> None:
         """Never raises for a broker that is away: the sweeper announces again."""
 
     async def take(self, seconds: float) -> Announcement | None:
-        """The next hint; None after `seconds`. Takes one message at a time, so a busy worker swallows nothing."""
+        """The next hint; None after `seconds`, also while the broker is away. Takes one message at a time and only in
+        here, so a busy worker swallows nothing."""
+
+    async def check(self) -> None:
+        """Raises Unavailable unless hints can be sent and taken now."""
 
     async def close(self) -> None: ...
 
@@ -298,15 +368,25 @@ class Subscription(Protocol):
 
 
 class Signals(Protocol):
-    """Wakes whoever follows a run: a stream waiting for events, a worker to be told of a kill. Hints, like the
-    queue's."""
+    """Wakes whoever follows a run, in this process and others: a stream waiting for events, a worker to be told of a
+    kill. Hints, like the queue's: those who wait look again after a while by themselves."""
 
-    def notify(self, run_id: int) -> None: ...
+    def notify(self, run_id: int) -> None:
+        """Wakes this process's own subscribers at once. Never blocks, never raises."""
+
     def subscribe(self, run_id: int) -> AbstractAsyncContextManager[Subscription]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class BlobEntry:
+    key: str
+    size: int  # bytes
+    date_modified: datetime
+
+
 class Blobs(Protocol):
-    """Bytes by key; a key is `[a-z0-9-./]+` without `..`. A put is whole or not at all."""
+    """Bytes by key; a key is `[a-z0-9-./]+` without `..`. A put is whole or not at all. Raises Unavailable while the
+    place does not answer, after tries of its own."""
 
     async def put(self, key: str, data: bytes | Path | AsyncIterator[bytes]) -> int:
         """Bytes written. Replaces what was there."""
@@ -321,6 +401,10 @@ class Blobs(Protocol):
         """A missing key is no error."""
 
     async def delete_prefix(self, prefix: str) -> None: ...
+
+    def entries(self, prefix: str = "") -> AsyncIterator[BlobEntry]:
+        """Everything below `prefix` (whole segments), in no order. What comes or goes meanwhile may be in it or not."""
+
     async def check(self) -> None:
         """Raises ConfigurationError unless it can be written to."""
 

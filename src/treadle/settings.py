@@ -36,9 +36,25 @@ class Settings(BaseModel):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the database; unset: SQLite in the data directory."
     )
-    blob_url: str | None = Field(
-        None, description="Where bytes are kept, `file:///path`; unset: in the data directory."
+    database_connections: int = Field(
+        10, ge=2, le=500, description="Connections to PostgreSQL that a process uses at most, besides two that listen."
     )
+    broker_url: SecretStr | None = Field(
+        None,
+        description="RabbitMQ, `amqp://user:password@host/vhost`; unset: the database wakes workers and streams itself.",
+    )
+    blob_url: str | None = Field(
+        None,
+        description="Where bytes are kept, `file:///path` or `s3://bucket/prefix`; unset: in the data directory.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="Address of an S3-compatible service, `https://host`; unset: the one of AWS."
+    )
+    s3_region: str | None = Field(None, description="Its region; unset: as AWS's own variables say, else `us-east-1`.")
+    s3_access_key_id: str | None = Field(
+        None, description="Its key; unset: as AWS's own variables, or the machine's role, say."
+    )
+    s3_secret_access_key: SecretStr | None = Field(None, description="The secret to that key.")
     bootstrap_api_key: SecretStr | None = Field(
         None, min_length=16, description="API key of the first admin, in place of a random one printed once."
     )
@@ -69,6 +85,12 @@ class Settings(BaseModel):
     )
 
     slots: int = Field(4, ge=1, le=1000, description="Runs at once in a worker.")
+    organization_slots: int | None = Field(
+        None,
+        ge=1,
+        description="Runs at once of an organization that has no number of its own (`treadle admin org limit`); "
+        "unset: as many as there are slots.",
+    )
     lease_seconds: Seconds = Field(
         30, description="A worker that is silent for this long has lost its runs; it pings at least every third of it."
     )
@@ -83,6 +105,37 @@ class Settings(BaseModel):
     max_lost_workers: int = Field(3, ge=1, description="A run that lost this many workers fails.")
     poll_seconds: Seconds = Field(
         1, description="How often a process looks for work and events that others left in the database."
+    )
+    min_free_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=0,
+        description="A worker takes no new run while its data directory's disk has less free space than this.",
+    )
+
+    keep_events_days: float | None = Field(
+        None, ge=0, description="`treadle prune` removes events of runs that ended longer ago; unset: never for age."
+    )
+    keep_events_bytes: int | None = Field(
+        None, ge=0, description="And of the longest ended runs until all take no more than this; unset: never for size."
+    )
+    keep_artifacts_days: float | None = Field(None, ge=0, description="The same for artifacts, diffs among them.")
+    keep_artifacts_bytes: int | None = Field(None, ge=0, description="The same for artifacts.")
+    keep_mirrors_days: float | None = Field(
+        None, ge=0, description="The same for mirrors on this machine that no run has used for longer."
+    )
+    keep_mirrors_bytes: int | None = Field(
+        None, ge=0, description="The same for mirrors, the longest unused ones first."
+    )
+
+    operations_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="Port for `/metrics`, `/healthz` and `/readyz` without a key, of workers too; unset: none.",
+    )
+    operations_host: str = Field("127.0.0.1", description="Address for that port.")
+    otlp_endpoint: str | None = Field(
+        None, description="OpenTelemetry collector for traces, `http://host:4318`; unset: no traces."
     )
 
     allow_local_repositories: bool = Field(False, description="Accept `file` URLs and plain paths through the API.")

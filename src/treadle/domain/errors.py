@@ -11,6 +11,7 @@
     ├── TooLarge                  past a documented limit
     ├── TooManyRequests           rate limited
     ├── ConfigurationError        a setting, a file or a program that the operator must mend
+    │   └── Unavailable           a database, broker or file store that does not answer now: trying again may help
     ├── SealBroken                a sealed secret does not open with this key and row
     ├── LeaseLost                 another worker owns the run now: write nothing, push nothing
     ├── KillRequested             somebody asked for the run to be killed
@@ -103,6 +104,10 @@ class TooManyRequests(TreadleError):
 
 class ConfigurationError(TreadleError):
     code = "configuration"
+
+
+class Unavailable(ConfigurationError):
+    code = "unavailable"
 
 
 class SealBroken(TreadleError):

@@ -110,6 +110,8 @@ class Run:
     date_runner_ping: datetime | None
     date_kill_requested: datetime | None
     steps: tuple[Step, ...] = ()
+    is_blocked: bool = False  # New, and another run has its work branch
+    traceparent: str | None = None  # the W3C trace context that it was asked for in
 
     @property
     def is_finished(self) -> bool:

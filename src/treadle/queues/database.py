@@ -52,6 +52,9 @@ class DatabaseQueue:
         del self._pending[run_id]
         return Hint(run_id)
 
+    async def check(self) -> None:
+        """There is nothing to reach."""
+
     async def close(self) -> None:
         """Forgets every hint and lets the takers go, empty-handed."""
         self._is_closed = True
