@@ -41,7 +41,7 @@ class Settings(BaseModel):
     )
     broker_url: SecretStr | None = Field(
         None,
-        description="RabbitMQ, `amqp://user:password@host/vhost`; unset: the database wakes workers and streams itself.",
+        description="RabbitMQ, `amqp://user:password@host/vhost`; unset: the database itself wakes workers.",
     )
     blob_url: str | None = Field(
         None,
