@@ -1,0 +1,108 @@
+"""The proxy passes, cuts, hangs and heals; on loopback, between real sockets."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+
+import pytest
+from tests.support.tcp_proxy import TcpProxy
+
+#: Longer than a hung link may stay silent for in a test, and short enough to wait for.
+SILENCE_SECONDS = 0.3
+
+
+class _Echo(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        try:
+            for line in self.rfile:
+                self.wfile.write(line)
+        except ConnectionError:
+            pass  # the test cut the link
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+@pytest.fixture
+def link() -> Iterator[TcpProxy]:
+    with _Server(("127.0.0.1", 0), _Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            with TcpProxy(("127.0.0.1", server.server_address[1])) as proxy:
+                yield proxy
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def connect(link: TcpProxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", link.port), timeout=10)
+
+
+def asks(connection: socket.socket, text: bytes) -> bytes:
+    connection.sendall(text + b"\n")
+    return connection.recv(100).strip()
+
+
+def test_it_passes_both_ways_and_an_end_too(link: TcpProxy) -> None:
+    with connect(link) as connection:
+        assert asks(connection, b"one") == b"one"
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+
+
+def test_a_cut_link_resets_what_is_open_and_refuses_what_is_new(link: TcpProxy) -> None:
+    with connect(link) as connection:
+        assert asks(connection, b"one") == b"one"
+        link.cut()
+        with pytest.raises(ConnectionResetError):
+            connection.recv(100)
+    with pytest.raises(ConnectionRefusedError):
+        connect(link)
+    link.cut()  # again: nothing happens
+    link.heal()
+    with connect(link) as connection:
+        assert asks(connection, b"two") == b"two"
+
+
+def test_a_hanging_link_says_nothing_and_goes_on_when_it_heals(link: TcpProxy) -> None:
+    with connect(link) as old:
+        assert asks(old, b"one") == b"one"
+        link.hang()
+        with connect(link) as new:
+            for connection in (old, new):
+                connection.sendall(b"waits\n")
+                connection.settimeout(SILENCE_SECONDS)
+                with pytest.raises(TimeoutError):
+                    connection.recv(100)
+                connection.settimeout(10)
+            link.heal()
+            assert old.recv(100) == b"waits\n"
+            assert new.recv(100) == b"waits\n"
+
+
+def test_a_hanging_link_can_be_cut(link: TcpProxy) -> None:
+    with connect(link) as connection:
+        assert asks(connection, b"one") == b"one"
+        link.hang()
+        connection.sendall(b"lost\n")
+        link.cut()
+        with pytest.raises(ConnectionResetError):
+            connection.recv(100)
+    link.heal()
+    with connect(link) as connection:
+        assert asks(connection, b"two") == b"two"
+    assert link.state.name == "WHOLE"
+
+
+def test_a_cut_link_can_hang(link: TcpProxy) -> None:
+    link.cut()
+    link.hang()
+    with connect(link) as connection:
+        connection.sendall(b"waits\n")
+        link.heal()
+        assert connection.recv(100) == b"waits\n"
