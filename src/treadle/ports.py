@@ -609,9 +609,10 @@ class Workspace(Protocol):
     async def compare(self) -> tuple[int, int]:
         """Commits (ahead of, behind) the source branch."""
 
-    async def push(self) -> str:
-        """The pushed sha. If the branch moved, rebases once (the sha changes); never forces. PushRejected,
-        RebaseConflict."""
+    async def push(self, permit: Callable[[], Awaitable[None]]) -> str:
+        """The pushed sha. If the branch moved, rebases once (the sha changes); never forces; a remote that cannot be
+        reached is tried again. `permit` is awaited right before each try, and raises LeaseLost to forbid it.
+        PushRejected, RebaseConflict."""
 
     async def undo(self) -> Sequence[str]:
         """Throws uncommitted work away; the paths that had any. The agent's own .git is made anew."""

@@ -99,6 +99,9 @@ class Settings(BaseModel):
     retry_seconds: tuple[float, ...] = Field(
         (2.5, 5, 7.5), description="Delays before each further try of an engine call."
     )
+    git_retry_seconds: tuple[float, ...] = Field(
+        (1, 3, 10), description="Pauses before each further try when a Git host cannot be reached or breaks off."
+    )
     git_seconds: Seconds = Field(600, description="Longest time for one Git command.")
     kill_grace_seconds: float = Field(2, ge=0, le=4, description="Time between SIGTERM and SIGKILL for an engine.")
     drain_seconds: Seconds = Field(20, description="Time to hand runs over at shutdown.")
@@ -176,7 +179,7 @@ class Settings(BaseModel):
     def _parse(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
 
-    @field_validator("retry_seconds", mode="before")
+    @field_validator("retry_seconds", "git_retry_seconds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value

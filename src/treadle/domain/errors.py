@@ -19,6 +19,7 @@
         ├── GitError
         │   ├── GitAuthenticationFailed, RepositoryNotFound, BranchNotFound
         │   ├── PushRejected, RebaseConflict, HostRefused, GitTimedOut
+    │   ├── GitUnreachable                tried again
         │   └── MalformedDiffError            in `domain/raw_diff.py`
         ├── EngineError
         │   ├── EngineAuthenticationFailed    refreshes credentials, then tries again
@@ -156,6 +157,12 @@ class HostRefused(GitError):
 
 class GitTimedOut(GitError):
     code = "git_timed_out"
+
+
+class GitUnreachable(GitError):
+    """No connection, one that broke off, or a server that cannot answer at the moment."""
+
+    code = "git_unreachable"
 
 
 class EngineError(RunError):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import Artifact, Run
-from treadle.ports import Blobs, Clock, RunStore, Workspace
+from treadle.ports import Clock, Workspace
+from treadle.runner.patience import PatientBlobs, PatientStore
 from treadle.services.progress import Progress
 
 DIFF_JSON = "diff.json"
@@ -17,7 +18,7 @@ PATCH = "text/x-diff"
 class Artifacts:
     """Keeps one run's artifacts."""
 
-    def __init__(self, store: RunStore, blobs: Blobs, progress: Progress, clock: Clock, run: Run) -> None:
+    def __init__(self, store: PatientStore, blobs: PatientBlobs, progress: Progress, clock: Clock, run: Run) -> None:
         self._store = store
         self._blobs = blobs
         self._progress = progress

@@ -4,20 +4,18 @@ from pathlib import Path, PurePath
 
 from treadle.domain.errors import NotFound, WorkspaceError
 from treadle.domain.run import Run
-from treadle.ports import Blobs, Store
+from treadle.runner.patience import PatientBlobs, PatientStore
 from treadle.services.files import blob_key
 
 
-async def mount(store: Store, blobs: Blobs, run: Run, directory: Path) -> list[str]:
+async def mount(store: PatientStore, blobs: PatientBlobs, run: Run, directory: Path) -> list[str]:
     """Writes the run's files into `directory`, read-only; their names there, each once, in the order of the request."""
     names: list[str] = []
     for file_id in run.file_ids:
         try:
             stored = await store.get_file(file_id, run.organization_id, None)
             name = _free_name(stored.name, names)
-            with (directory / name).open("wb") as target:
-                async for chunk in blobs.stream(blob_key(run.organization_uuid, file_id)):
-                    target.write(chunk)
+            await blobs.download(blob_key(run.organization_uuid, file_id), directory / name)
         except NotFound:
             raise WorkspaceError(
                 f"The attached file {file_id} is gone.", hint="Upload it again and start the run anew."

@@ -10,8 +10,9 @@ from pathlib import Path
 from treadle.domain.errors import GitError, NotFound
 from treadle.domain.run import Checkpoint, EngineName, Run, Step, StructuredOutput
 from treadle.domain.states import Phase
-from treadle.ports import Blobs, Engine, Layout, Outcome, RunStore, Workspace
+from treadle.ports import Engine, Layout, Outcome, Workspace
 from treadle.runner import config_files
+from treadle.runner.patience import PatientBlobs, PatientStore
 from treadle.services.content import checkpoints_of
 from treadle.services.progress import Progress
 
@@ -34,7 +35,7 @@ class Resumption:
 class Checkpoints:
     """Saves and restores the state of one claimed run."""
 
-    def __init__(self, store: RunStore, blobs: Blobs, progress: Progress, run: Run) -> None:
+    def __init__(self, store: PatientStore, blobs: PatientBlobs, progress: Progress, run: Run) -> None:
         self._store = store
         self._blobs = blobs
         self._progress = progress

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from treadle.domain.errors import LeaseLost, TreadleError
+from treadle.domain.errors import LeaseLost, TreadleError, Unavailable
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run, Step
 from treadle.domain.states import RunStatus, StepStatus
@@ -31,6 +31,7 @@ from treadle.runner import attachments, prompts
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.limits import Limits
+from treadle.runner.patience import Hold, PatientBlobs, PatientStore
 from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
 from treadle.runner.step import StepRunner, undone
@@ -41,6 +42,9 @@ log = structlog.get_logger(__name__)
 
 #: Longest time, in seconds, for keeping what a stopped run leaves; a kill must be over within five.
 LEAVING_SECONDS = 2.0
+
+#: How long a store that was away too long is asked to take the run back, in lease times; after that the sweeper does.
+HAND_BACK_LEASES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class End(Enum):
     FAILED = auto()
     KILLED = auto()
     RELEASED = auto()
+    AWAY = auto()  # the store or the bytes could not be reached: handed back as soon as that can be said
     LOST = auto()
 
 
@@ -81,6 +86,7 @@ _STATUS = {End.SUCCESS: RunStatus.SUCCESS, End.FAILED: RunStatus.FAILED, End.KIL
 _STOPPED = {
     StopReason.KILL: Ending(End.KILLED, "The run was killed."),
     StopReason.LEASE_LOST: Ending(End.LOST),
+    StopReason.STORE_AWAY: Ending(End.AWAY),
     StopReason.DRAIN: Ending(End.RELEASED),
 }
 
@@ -88,9 +94,12 @@ _STOPPED = {
 class Execution:
     """One run under one lease."""
 
-    def __init__(self, run: Run, ports: Ports, limits: Limits, draining: asyncio.Event) -> None:
+    def __init__(self, run: Run, ports: Ports, limits: Limits, hold: Hold, draining: asyncio.Event) -> None:
         self._run = run
         self._ports = ports
+        self._hold = hold
+        self._store = PatientStore(ports.store, hold)
+        self._blobs = PatientBlobs(ports.blobs, hold)
         self._limits = limits
         self._draining = draining
         self._fence = Fence(run.id, run.lease)
@@ -102,7 +111,7 @@ class Execution:
         """Returns when the run is over or the claim is given up; nothing of it is left on this machine then."""
         ports = self._ports
         with run_context(run=self._run.uuid), redacting(self._redactor):
-            async with Progress.open(ports.store, ports.signals, ports.clock, self._fence, self._redactor) as progress:
+            async with Progress.open(self._store, ports.signals, ports.clock, self._fence, self._redactor) as progress:
                 ending = await self._until_over_or_stopped(progress)
                 await self._leave(progress, ending)
             ports.signals.notify(self._run.id)
@@ -110,8 +119,9 @@ class Execution:
     async def _until_over_or_stopped(self, progress: Progress) -> Ending:
         """The work beside its pulse; whichever ends first decides, and the work has stopped before this returns."""
         work = asyncio.create_task(self._work(progress), name=f"run {self._run.id}")
+        ports = self._ports
         pulse = asyncio.create_task(
-            watch(self._ports.store, self._ports.controls, self._ports.clock, self._fence, self._limits, self._draining)
+            watch(ports.store, ports.controls, ports.clock, self._fence, self._limits, self._hold, self._draining)
         )
         try:
             await asyncio.wait({work, pulse}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,12 +139,12 @@ class Execution:
 
     async def _work(self, progress: Progress) -> None:
         run, ports = self._run, self._ports
-        secrets = RunSecrets(run, ports.store, ports.vault, ports.clock, ports.engines, ports.defaults, self._redactor)
+        secrets = RunSecrets(run, self._store, ports.vault, ports.clock, ports.engines, ports.defaults, self._redactor)
         engine = (await secrets.engine()).engine  # a run without a key fails before anything is cloned
         workspace = await self._prepare(progress, secrets)
-        names = await attachments.mount(ports.store, ports.blobs, run, workspace.box.files)
-        checkpoints = Checkpoints(ports.store, ports.blobs, progress, run)
-        artifacts = Artifacts(ports.store, ports.blobs, progress, ports.clock, run)
+        names = await attachments.mount(self._store, self._blobs, run, workspace.box.files)
+        checkpoints = Checkpoints(self._store, self._blobs, progress, run)
+        artifacts = Artifacts(self._store, self._blobs, progress, ports.clock, run)
         layout = ports.sandbox.layout(workspace.box)
         steps = StepRunner(
             run,
@@ -154,7 +164,7 @@ class Execution:
             checkpoints=checkpoints,
             artifacts=artifacts,
             lead=prompts.lead(run, layout, names),
-            fence_holds=self._fence_holds,
+            permit_push=self._permit_push,
         )
         missing = await self._accept_pushed(progress, workspace)
         resumption = await checkpoints.restore(workspace, layout, engine, missing[0] if missing else None)
@@ -207,7 +217,7 @@ class Execution:
             if sha is None:
                 missing.append(step)
                 continue
-            kept = await self._ports.store.checkpoint(self._run.id)
+            kept = await self._store.checkpoint(self._run.id)
             is_of_step = kept is not None and kept.step == step.position
             if step.status is StepStatus.NOT_STARTED:
                 await progress.record(step=StepUpdate(step.position, status=StepStatus.RUNNING))
@@ -230,9 +240,14 @@ class Execution:
         data = {"steps": done, "phase": phase, "isConversationKept": resumption.session is not None}
         await progress.note(Draft(EventType.WORKSPACE_RESTORED, data))
 
-    async def _fence_holds(self) -> None:
-        """A worker that lost its lease pushes nothing: asked at the last moment before a push."""
+    async def _permit_push(self) -> None:
+        """A worker that lost its lease pushes nothing: asked at the last moment before a push. A process that was
+        stopped just after the answer finds that the answer is too old."""
+        asked = asyncio.get_running_loop().time()
         await self._ports.store.ping(self._fence, self._ports.clock.now())
+        self._hold.renew(asked)
+        if self._hold.remaining <= 0:
+            raise LeaseLost(f"Lease {self._fence.lease} on run {self._fence.run_id} may have run out.")
 
     async def _leave(self, progress: Progress, ending: Ending) -> None:
         """Keeps what is to be kept, removes the workspace, and only then says that the run is over."""
@@ -248,6 +263,9 @@ class Execution:
             await self._conclude(progress, ending)
         except LeaseLost:
             log.warning("the lease was lost before the run could be concluded")
+        except Unavailable as error:
+            log.warning("the run could not be concluded", error=error.message)
+            await self._hand_back(progress)
 
     async def _remove_workspace(self) -> None:
         if self._workspace is None:
@@ -260,7 +278,7 @@ class Execution:
     async def _keep_partial_work(self, progress: Progress) -> str | None:
         """A sentence that says where it is; None where there was none, or it could not be kept."""
         assert self._workspace is not None  # noqa: S101 - the caller looked
-        artifacts = Artifacts(self._ports.store, self._ports.blobs, progress, self._ports.clock, self._run)
+        artifacts = Artifacts(self._store, self._blobs, progress, self._ports.clock, self._run)
         name = None
         try:
             async with asyncio.timeout(LEAVING_SECONDS):
@@ -277,8 +295,11 @@ class Execution:
         return f"The uncommitted work{whose} is kept as the artifact {name}."
 
     async def _conclude(self, progress: Progress, ending: Ending) -> None:
-        store, now = self._ports.store, self._ports.clock.now()
+        store, now = self._store, self._ports.clock.now()
         if ending.end is End.LOST:
+            return
+        if ending.end is End.AWAY:
+            await self._hand_back(progress)
             return
         await progress.record()
         if ending.end is End.RELEASED:
@@ -286,7 +307,24 @@ class Execution:
             return
         details = progress.clean(ending.details) if ending.details is not None else None
         await store.finish(self._fence, _STATUS[ending.end], details, now)
-        await Checkpoints(store, self._ports.blobs, progress, self._run).forget()
+        await Checkpoints(store, self._blobs, progress, self._run).forget()
+
+    async def _hand_back(self, progress: Progress) -> None:
+        """Gives the claim up as soon as the store answers, so that the outage does not count as a lost worker's. If it
+        is away for long, or another worker was faster, there is nothing to do."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.lease * HAND_BACK_LEASES
+        while loop.time() < deadline:
+            try:
+                await progress.record()
+                await self._ports.store.release(self._fence, self._ports.clock.now())
+            except LeaseLost:
+                return
+            except Unavailable:
+                await self._ports.clock.sleep(self._limits.poll)
+            else:
+                log.info("the run was handed back")
+                return
 
 
 def _reason_of(pulse: "asyncio.Task[StopReason]") -> StopReason:
@@ -304,6 +342,9 @@ def _ending_of(work: "asyncio.Task[None]") -> Ending:
             return Ending(End.SUCCESS) if not work.cancelled() else Ending(End.RELEASED)
         case LeaseLost():
             return Ending(End.LOST)
+        case Unavailable():
+            log.warning("the run cannot go on for now", error=error.message)
+            return Ending(End.AWAY)
         case TreadleError():
             return Ending(End.FAILED, error.sentence())
         case _:

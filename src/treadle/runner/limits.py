@@ -18,6 +18,8 @@ class Limits:
     poll: float
     drain: float
     max_lost_workers: int
+    organization_slots: int | None
+    min_free_bytes: int
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -32,4 +34,6 @@ class Limits:
             poll=settings.poll_seconds,
             drain=settings.drain_seconds,
             max_lost_workers=settings.max_lost_workers,
+            organization_slots=settings.organization_slots,
+            min_free_bytes=settings.min_free_bytes,
         )

@@ -8,41 +8,44 @@ import structlog
 from treadle.domain.errors import LeaseLost
 from treadle.ports import Clock, Fence, RunStore, Signals, Subscription
 from treadle.runner.limits import Limits
+from treadle.runner.patience import Hold
 
 log = structlog.get_logger(__name__)
-
-#: A worker that cannot renew its lease stops after this share of it: ending an engine takes time too.
-SAFE_SHARE = 0.8
 
 
 class StopReason(Enum):
     KILL = auto()
     LEASE_LOST = auto()
+    STORE_AWAY = auto()  # for so long that the lease may be lost
     DRAIN = auto()
 
 
 async def watch(
-    store: RunStore, controls: Signals, clock: Clock, fence: Fence, limits: Limits, draining: asyncio.Event
+    store: RunStore,
+    controls: Signals,
+    clock: Clock,
+    fence: Fence,
+    limits: Limits,
+    hold: Hold,
+    draining: asyncio.Event,
 ) -> StopReason:
     """Returns when the work must stop, and why. While the store does not answer it goes on for as long as the lease
     surely holds, and no longer: after that another worker may have the run."""
     loop = asyncio.get_running_loop()
     async with controls.subscribe(fence.run_id) as subscription:
-        renewed = loop.time()
         while True:
             asked = loop.time()
-            remaining = renewed + limits.lease * SAFE_SHARE - asked
             try:
-                async with asyncio.timeout(remaining):
+                async with asyncio.timeout(hold.remaining):
                     pulse = await store.ping(fence, clock.now())
             except LeaseLost:
                 return StopReason.LEASE_LOST
             except Exception as error:  # noqa: BLE001 - whatever keeps the store from answering, the lease decides
-                log.warning("the lease could not be renewed", error=str(error))
-                if loop.time() >= renewed + limits.lease * SAFE_SHARE:
-                    return StopReason.LEASE_LOST
+                log.warning("the lease could not be renewed", error=str(error) or type(error).__name__)
+                if hold.remaining <= 0:
+                    return StopReason.STORE_AWAY
             else:
-                renewed = asked
+                hold.renew(asked)
                 if pulse.is_kill_requested:
                     return StopReason.KILL
             if await _pause(subscription, draining, min(limits.poll, limits.lease / 3)):

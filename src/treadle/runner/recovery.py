@@ -1,6 +1,8 @@
 """The sweeper: finds runs whose worker fell silent, and announces what lies unclaimed. Any process may run one."""
 
 import time
+from collections.abc import Sequence
+from math import inf
 
 import structlog
 
@@ -13,6 +15,10 @@ log = structlog.get_logger(__name__)
 
 #: A kill that its worker has not carried out after this many seconds is carried out by the sweeper.
 KILL_SECONDS = 4.5
+
+#: A run that lies unclaimed is announced again after so many seconds: for workers that are idle and missed it. Busy
+#: ones look by themselves when a slot is free.
+ANNOUNCE_SECONDS = 30.0
 
 
 class Sweeper:
@@ -28,6 +34,8 @@ class Sweeper:
         self._clock = clock
         self._limits = limits
         self._offset: float | None = None  # of the wall clock to the monotonic one, at the last sweep
+        self._announced: dict[int, float] = {}  # when, on the monotonic clock
+        self._rests_until = 0.0
 
     async def run(self) -> None:
         while True:
@@ -35,10 +43,15 @@ class Sweeper:
                 await self.sweep()
             except Exception as error:
                 log.warning("the sweep failed", error=str(error), exc_info=not isinstance(error, TreadleError))
+                # The workers could not ping either; they get the time to do so first.
+                self._rests_until = time.monotonic() + self._limits.lease / 2
             await self._clock.sleep(min(self._limits.poll, self._limits.lease / 3))
 
     async def sweep(self) -> Sweep:
-        """Once. Not after the clock was set, or the machine slept: its own workers then get the time to ping first."""
+        """Once. Not after the clock was set, or the machine slept, or soon after the store was away: its own workers
+        then get the time to ping first."""
+        if time.monotonic() < self._rests_until:
+            return Sweep()
         if self._clock_jumped():
             log.warning("the clock jumped; this sweep is left out")
             return Sweep()
@@ -48,7 +61,7 @@ class Sweeper:
             kill_seconds=KILL_SECONDS,
             max_lost_workers=self._limits.max_lost_workers,
         )
-        for run_id in (*found.requeued, *found.waiting):
+        for run_id in (*found.requeued, *self._due(found.waiting)):
             await self._queue.announce(run_id)
         for run_id in (*found.requeued, *found.failed, *found.killed):
             log.warning("swept a run", run=run_id, found=_what(found, run_id))
@@ -56,6 +69,14 @@ class Sweeper:
         for run_id in (*found.failed, *found.killed):  # whose worker is not there to do it
             await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
         return found
+
+    def _due(self, waiting: Sequence[int]) -> Sequence[int]:
+        """Those not announced lately, by this process."""
+        now = time.monotonic()
+        kept = {run_id: at for run_id in waiting if (at := self._announced.get(run_id, -inf)) > now - ANNOUNCE_SECONDS}
+        due = [run_id for run_id in waiting if run_id not in kept]
+        self._announced = kept | dict.fromkeys(due, now)
+        return due
 
     def _clock_jumped(self) -> bool:
         offset = self._clock.now().timestamp() - time.monotonic()

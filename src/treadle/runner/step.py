@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from treadle.domain.errors import LeaseLost, StepUnsuccessful, TreadleError
+from treadle.domain.errors import LeaseLost, StepUnsuccessful, TreadleError, Unavailable
 from treadle.domain.events import Draft, EventType, JsonObject, clip
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, StepStatus
@@ -59,7 +59,7 @@ class StepRunner:
         checkpoints: Checkpoints,
         artifacts: Artifacts,
         lead: str,
-        fence_holds: Callable[[], Awaitable[None]],
+        permit_push: Callable[[], Awaitable[None]],
     ) -> None:
         self._run = run
         self._workspace = workspace
@@ -70,7 +70,7 @@ class StepRunner:
         self._checkpoints = checkpoints
         self._artifacts = artifacts
         self._lead = lead
-        self._fence_holds = fence_holds
+        self._permit_push = permit_push
         self._session: str | None = None
 
     @property
@@ -119,7 +119,7 @@ class StepRunner:
         try:
             outcome = await self._phases.run(request)
         except BaseException:  # a call that failed or was broken off is on the bill too
-            with suppress(LeaseLost):
+            with suppress(LeaseLost, Unavailable):
                 await self._progress.record(step=StepUpdate(step.position, usage=self._phases.spent))
             raise
         self._session = outcome.session or self._session
@@ -182,14 +182,13 @@ class StepRunner:
             "deletions": commit.deletions,
         }
         ahead, behind = await self._workspace.compare()
-        await self._fence_holds()
         await self._progress.note(
             Draft(EventType.GIT_COMMITTED, committed, step.position),
             Draft(EventType.GIT_COMPARED, {"ahead": ahead, "behind": behind}, step.position),
         )
         keeping = asyncio.create_task(self._keep_committed(step, answer, base_sha))
         try:
-            sha = await self._workspace.push()
+            sha = await self._workspace.push(self._permit_push)
             await keeping
         finally:
             keeping.cancel()

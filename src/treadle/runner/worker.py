@@ -1,14 +1,16 @@
 """A worker: slots, claims, and an orderly way out."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from treadle.domain.errors import TreadleError
 from treadle.domain.run import Run
-from treadle.ports import Queue
+from treadle.ports import Announcement, Queue
 from treadle.runner.execute import Execution, Ports
 from treadle.runner.limits import Limits
+from treadle.runner.patience import Hold
 
 log = structlog.get_logger(__name__)
 
@@ -20,15 +22,24 @@ LATE_SECONDS = 5.0
 
 
 class Worker:
-    """Runs at most `limits.slots` runs at once, until `drain` is called."""
+    """Runs at most `limits.slots` runs at once, until `drain` is called. `free_bytes`: what is left on the disk that
+    workspaces and mirrors are on."""
 
-    def __init__(self, name: str, queue: Queue, ports: Ports, limits: Limits) -> None:
+    def __init__(self, name: str, queue: Queue, ports: Ports, limits: Limits, *, free_bytes: Callable[[], int]) -> None:
         self.name = name
+        self.is_paused = False  # for want of space
         self._queue = queue
         self._ports = ports
         self._limits = limits
+        self._free_bytes = free_bytes
         self._draining = asyncio.Event()
+        self._ended = asyncio.Event()  # a run has: another may wait for its branch
+        self._looks_at_once = True
         self._running: dict[asyncio.Task[None], int] = {}
+
+    @property
+    def slots(self) -> int:
+        return self._limits.slots
 
     @property
     def running(self) -> frozenset[int]:
@@ -54,34 +65,72 @@ class Worker:
             await self._first_of(*self._running)
             return
         try:
-            run = await self._ports.store.claim(self.name, self._ports.clock.now())
-            if run is not None:
-                self._start(run)
+            if not self._has_space():
+                await self._first_of(asyncio.create_task(asyncio.sleep(self._limits.poll)))
                 return
-            taking = asyncio.create_task(self._queue.take(self._limits.poll))
+            hint = await self._next_hint(0 if self._looks_at_once else self._limits.poll)
             try:
-                await self._first_of(taking)
-                if taking.done() and (hint := taking.result()) is not None:
-                    await hint.settle()
+                await self._claim()
             finally:
-                taking.cancel()
-                await asyncio.gather(taking, return_exceptions=True)
+                if hint is not None:
+                    await hint.settle()
         except Exception as error:
             log.warning("no run could be claimed", error=str(error), exc_info=not isinstance(error, TreadleError))
             await asyncio.sleep(FAULT_PAUSE_SECONDS)
 
-    def _start(self, run: Run) -> None:
-        task = asyncio.create_task(Execution(run, self._ports, self._limits, self._draining).run())
+    def _has_space(self) -> bool:
+        """A run that begins on a full disk only fails: better that it waits for this worker's disk, or another's."""
+        free = self._free_bytes()
+        is_paused = free < self._limits.min_free_bytes
+        if is_paused != self.is_paused:
+            self.is_paused = is_paused
+            told = {"free_bytes": free, "min_free_bytes": self._limits.min_free_bytes}
+            if is_paused:
+                log.warning("the disk is nearly full; no new run is taken", **told)
+            else:
+                log.info("there is space on the disk again", **told)
+        return not is_paused
+
+    async def _next_hint(self, seconds: float) -> Announcement | None:
+        """None when the time is over, a run of this worker's has ended, or it drains."""
+        self._ended.clear()
+        taking = asyncio.create_task(self._queue.take(seconds))
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await self._first_of(taking, ended)
+        finally:
+            for task in (taking, ended):
+                task.cancel()
+            await asyncio.gather(taking, ended, return_exceptions=True)
+        return None if taking.cancelled() else taking.result()
+
+    async def _claim(self) -> None:
+        """Whatever the hint was for: the store knows whose turn it is."""
+        if self._draining.is_set():
+            return
+        asked = asyncio.get_running_loop().time()
+        now, slots = self._ports.clock.now(), self._limits.organization_slots
+        run = await self._ports.store.claim(self.name, now, organization_slots=slots)
+        self._looks_at_once = run is not None or self._ended.is_set()
+        if run is not None:
+            self._start(run, Hold(self._limits.lease, asked))
+
+    def _start(self, run: Run, hold: Hold) -> None:
+        task = asyncio.create_task(Execution(run, self._ports, self._limits, hold, self._draining).run())
         self._running[task] = run.id
         task.add_done_callback(self._forget)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         run_id = self._running.pop(task)
+        self._looks_at_once = True
+        self._ended.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its lease runs out and another worker goes on: nothing is lost, but somebody should look.
             log.error("the execution of a run broke off", run=run_id, exc_info=error)
 
-    async def _first_of(self, *tasks: "asyncio.Task[object] | asyncio.Task[None]") -> None:
+    async def _first_of(
+        self, *tasks: "asyncio.Task[None] | asyncio.Task[bool] | asyncio.Task[Announcement | None]"
+    ) -> None:
         """Until one of them is done or the worker drains."""
         draining = asyncio.create_task(self._draining.wait())
         try:

@@ -3,37 +3,58 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-
-import structlog
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
 
 from treadle.domain.errors import ConfigurationError, LeaseLost
 from treadle.domain.events import Draft
 from treadle.domain.run import StructuredOutput
-from treadle.ports import Clock, Fence, RunStore, Signals, StepUpdate
+from treadle.ports import Clock, Fence, Signals, StepUpdate
 from treadle.redaction import Redactor
 
 #: How long an event of a talkative engine may wait for company, in seconds, and how many may wait.
 BATCH_SECONDS = 0.05
 BATCH_EVENTS = 200
 
-#: How long a store in trouble is asked again, and how often, in seconds. A lease may end sooner, and with it the work.
-TROUBLE_SECONDS = 20.0
-TROUBLE_PAUSE_SECONDS = 0.5
 
-log = structlog.get_logger(__name__)
+class Recorder(Protocol):
+    """Of the RunStore port, what is needed here. It is the one that asks again when the store is in trouble."""
+
+    async def record(
+        self,
+        fence: Fence,
+        events: Sequence[Draft],
+        now: datetime,
+        *,
+        step: StepUpdate | None = None,
+        has_diff: bool = False,
+        write: int,
+    ) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One transaction, numbered: sent again as it was until it is known to be there."""
+
+    number: int
+    events: Sequence[Draft]
+    step: StepUpdate | None
+    has_diff: bool
 
 
 class Progress:
     """The one writer of a claimed run. Every method raises LeaseLost once another worker owns the run."""
 
-    def __init__(self, store: RunStore, signals: Signals, clock: Clock, fence: Fence, redactor: Redactor) -> None:
+    def __init__(self, store: Recorder, signals: Signals, clock: Clock, fence: Fence, redactor: Redactor) -> None:
         self.fence = fence
         self._store = store
         self._signals = signals
         self._clock = clock
         self._redactor = redactor
         self._waiting: list[Draft] = []
+        self._unsure: _Write | None = None  # sent, and no answer came: it is there or not
+        self._written = 0
         self._writing = asyncio.Lock()
         self._arrived = asyncio.Event()
         self._lost: LeaseLost | None = None
@@ -41,7 +62,7 @@ class Progress:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, store: RunStore, signals: Signals, clock: Clock, fence: Fence, redactor: Redactor
+        cls, store: Recorder, signals: Signals, clock: Clock, fence: Fence, redactor: Redactor
     ) -> AsyncIterator["Progress"]:
         """Flushes what waits every BATCH_SECONDS while open. Leaving does not flush: the ending decides what to
         write."""
@@ -64,45 +85,39 @@ class Progress:
             await self.record()
 
     async def record(self, *drafts: Draft, step: StepUpdate | None = None, has_diff: bool = False) -> None:
-        """Events, what waits before them, and a step's update: durable on return. A store in trouble (a full disk, a
-        server that restarts) is asked again for TROUBLE_SECONDS: it is no reason to lose a run, nor a line of it."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + TROUBLE_SECONDS
-        while True:
-            try:
-                await self._record(drafts, step, has_diff=has_diff)
-            except ConfigurationError as error:
-                if loop.time() >= deadline:
-                    raise
-                log.warning("the run's progress could not be written yet", error=error.message)
-                await self._clock.sleep(TROUBLE_PAUSE_SECONDS)
-            else:
-                return
-
-    async def _record(self, drafts: Sequence[Draft], step: StepUpdate | None, *, has_diff: bool) -> None:
+        """Events, what waits before them, and a step's update: durable on return. What an earlier call could not make
+        sure of, or was cancelled in, goes first."""
         self._raise_if_lost()
         async with self._writing:
+            if self._unsure is not None:
+                await self._send(self._unsure)
             waited = tuple(self._waiting)
             self._waiting.clear()
             self._arrived.clear()
             if not waited and not drafts and step is None and not has_diff:
                 return
-            try:
-                await self._store.record(
-                    self.fence,
-                    [self._clean(draft) for draft in (*waited, *drafts)],
-                    self._clock.now(),
-                    step=self._clean_step(step),
-                    has_diff=has_diff,
-                )
-            except LeaseLost as lost:
-                self._lost = lost
-                raise
-            except ConfigurationError:
-                # Not on cancellation: the store then comes to its end with them all the same.
-                self._waiting[:0] = waited
-                self._arrived.set()
-                raise
+            events = [self._clean(draft) for draft in (*waited, *drafts)]
+            await self._send(_Write(self._written + 1, events, self._clean_step(step), has_diff))
+
+    async def _send(self, write: _Write) -> None:
+        self._raise_if_lost()
+        self._unsure = write
+        try:
+            await self._store.record(
+                self.fence,
+                write.events,
+                self._clock.now(),
+                step=write.step,
+                has_diff=write.has_diff,
+                write=write.number,
+            )
+        except LeaseLost as lost:
+            self._lost = lost
+            raise
+        except ConfigurationError:
+            self._arrived.set()  # the flusher tries it again
+            raise
+        self._unsure, self._written = None, write.number
         self._signals.notify(self.fence.run_id)
 
     def clean(self, text: str) -> str:

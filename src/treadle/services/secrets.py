@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
 
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
 from treadle.domain.errors import AlreadyFinished, EngineNotInstalled, EngineRefused
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run
-from treadle.ports import Clock, Engine, RunStore, Vault
+from treadle.ports import Clock, Engine, Vault
 from treadle.redaction import Redactor, secrets_of
 from treadle.services.credentials import CLAUDE, GIT_HTTP, GIT_SSH, SECRETS_TABLE, decode, encode, row
 
@@ -48,13 +50,23 @@ class EngineDefaults:
     models: Mapping[EngineName, str | None]
 
 
+class SecretStore(Protocol):
+    """Of the RunStore port, what is needed here."""
+
+    async def put_run_secrets(
+        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+    ) -> None: ...
+
+    async def run_secrets(self, run_id: int) -> Mapping[str, str]: ...
+
+
 class RunSecrets:
     """Reads the store each time: an update made while the run goes counts from the next command or call on."""
 
     def __init__(
         self,
         run: Run,
-        store: RunStore,
+        store: SecretStore,
         vault: Vault,
         clock: Clock,
         engines: Mapping[EngineName, Engine],

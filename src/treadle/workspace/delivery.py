@@ -2,10 +2,11 @@
 
 import re
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from treadle.command import Completed
-from treadle.domain.errors import GitError, GitTimedOut, PushRejected, RebaseConflict
+from treadle.domain.errors import GitError, GitTimedOut, LeaseLost, PushRejected, RebaseConflict
 from treadle.workspace.clone import Start, find_trailers
 from treadle.workspace.failures import remarks, remote_failure
 from treadle.workspace.git import Git, last_line
@@ -33,17 +34,18 @@ class Delivered:
 
 
 class Delivery:
-    """Pushes one branch from a git-dir that has it checked out. Never forces."""
+    """Pushes one branch from a git-dir that has it checked out. Never forces. `permit` is asked right before each
+    push, and raises LeaseLost to forbid it."""
 
     def __init__(self, git: Git, remote: Remote, branch: str) -> None:
         self._git = git
         self._remote = remote
         self._branch = branch
 
-    async def push(self, head: str, base: str) -> Delivered:
+    async def push(self, head: str, base: str, permit: Callable[[], Awaitable[None]]) -> Delivered:
         """`base`: what of `head` is on the remote already. If the branch moved, what is above `base` is rebased, once,
         and checked out. Raises PushRejected, RebaseConflict, GitError; `head` is then checked out as before."""
-        rejection = await self._push(head)
+        rejection = await self._push(head, permit)
         if rejection is None:
             return Delivered(head, head)
         tip = await self._fetch_tip() if _MOVED.search(rejection.reason) else None
@@ -58,8 +60,8 @@ class Delivery:
             return Delivered(earlier, tip)
         rebased = await self._rebase(head, base, tip)
         try:
-            rejection = await self._push(rebased)
-        except GitError:
+            rejection = await self._push(rebased, permit)
+        except (GitError, LeaseLost):
             await self._check_out(head)
             raise
         if rejection is not None:
@@ -67,8 +69,12 @@ class Delivery:
             raise self._refusal(rejection)
         return Delivered(rebased, rebased)
 
-    async def _push(self, sha: str) -> "_Rejection | None":
+    async def _push(self, sha: str, permit: Callable[[], Awaitable[None]]) -> "_Rejection | None":
+        return await self._remote.patiently(lambda: self._push_once(sha, permit))
+
+    async def _push_once(self, sha: str, permit: Callable[[], Awaitable[None]]) -> "_Rejection | None":
         arguments = ("push", "--porcelain", "--no-verify", "--recurse-submodules=no", "--no-follow-tags", "--")
+        await permit()
         try:
             done, credentials = await self._remote.attempt(
                 self._git, *arguments, self._remote.url, f"{sha}:{HEADS}{self._branch}"

@@ -9,6 +9,7 @@ from treadle.domain.errors import (
     GitAuthenticationFailed,
     GitError,
     GitTimedOut,
+    GitUnreachable,
     HostRefused,
     RepositoryNotFound,
 )
@@ -103,7 +104,7 @@ _CAUSES: Sequence[_Cause] = (
     ),
     _cause(
         r"Failed to connect|Couldn't connect|Connection refused|Network is unreachable|No route to host",
-        GitError,
+        GitUnreachable,
         "The Git host {host} cannot be reached.",
     ),
     _cause(
@@ -111,7 +112,7 @@ _CAUSES: Sequence[_Cause] = (
         GitError,
         "The TLS certificate of the Git host {host} could not be verified.",
     ),
-    _cause(r"returned error: (?:5\d\d|429)", GitError, "The Git host {host} cannot answer at the moment."),
+    _cause(r"returned error: (?:5\d\d|429)", GitUnreachable, "The Git host {host} cannot answer at the moment."),
     _cause(
         r"detected dubious ownership",
         GitError,
@@ -125,7 +126,7 @@ _CAUSES: Sequence[_Cause] = (
     _cause(
         r"hung up unexpectedly|early EOF|RPC failed|unexpected disconnect|Connection (?:reset|closed)|Broken pipe"
         r"|Empty reply|expected flush|bad line length|invalid server response|transfer closed",
-        GitError,
+        GitUnreachable,
         "The connection to the Git host {host} broke off.",
     ),
 )

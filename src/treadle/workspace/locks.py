@@ -57,6 +57,44 @@ class FileLock:
         self.release()
 
 
+class DirectoryLock:
+    """A lock on a directory itself, whatever is in it, for as long as it has its name. Any number may share it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def take(cls, path: Path, *, shared: bool) -> "DirectoryLock | None":
+        """None when somebody else's is in the way, or there is no such directory."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        lock = cls(fd)
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            # Whoever had it may have renamed the directory: then this is a lock on something else.
+            if os.path.samestat(os.fstat(fd), path.lstat()):
+                return lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except BaseException:
+            lock.release()
+            raise
+        lock.release()
+        return None
+
+    def touch(self) -> None:
+        """Now is when the directory was last of use."""
+        os.utime(self._fd)
+
+    def release(self) -> None:
+        """Harmless when repeated."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
 class LockTable:
     """Locks by path. Within this process waiters queue up; other processes are asked again and again."""
 

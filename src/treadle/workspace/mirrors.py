@@ -1,7 +1,7 @@
 """Mirrors: a bare copy of each repository for each organization, so that a run fetches only what is new.
 
 A mirror is made whole or not at all, fetched under a lock, and never loses an object: runs borrow from it. Each fetch
-uses the run's own credentials, so that access is checked every time.
+uses the run's own credentials, so that access is checked every time. `pruning` removes mirrors, but never one on loan.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import anyio
 from treadle.domain.errors import GitTimedOut
 from treadle.domain.git_url import normalize
 from treadle.workspace.git import Git
-from treadle.workspace.locks import LockTable
+from treadle.workspace.locks import DirectoryLock, LockTable
 from treadle.workspace.refs import HEADS, SHA1_BYTES, SHA256_BYTES, TAGS, read_refs
 from treadle.workspace.remote import Remote
 from treadle.workspace.removal import remove_tree
@@ -48,6 +48,31 @@ class Snapshot:
         return self.refs.get(HEADS + name)
 
 
+class Loans:
+    """The mirrors that one workspace borrows objects from: none of them is removed before `release`, or before the end
+    of this process. A mirror's own time of change says when it was last borrowed from."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, DirectoryLock] = {}
+
+    def take(self, mirror: Path) -> bool:
+        """False when the mirror is not there, or is about to be removed."""
+        if mirror not in self._held:
+            lock = DirectoryLock.take(mirror, shared=True)
+            if lock is None:
+                return False
+            self._held[mirror] = lock
+        self._held[mirror].touch()
+        return True
+
+    def release(self) -> None:
+        """Harmless when repeated."""
+        while self._held:
+            _, lock = self._held.popitem()
+            lock.touch()
+            lock.release()
+
+
 class Mirrors:
     """Below `root`: `<organization>/<hash of the address>.git`."""
 
@@ -60,16 +85,17 @@ class Mirrors:
         name = hashlib.sha256(normalize(remote.url).encode()).hexdigest()
         return self._root / str(remote.organization) / f"{name}.git"
 
-    async def peek(self, remote: Remote) -> Snapshot | None:
+    async def peek(self, remote: Remote, loans: Loans) -> Snapshot | None:
         """The mirror as it is, without asking the remote; None when there is none. Nothing of it may be shown to
         anybody before `fetch` has found that the run has access."""
         mirror = self._path(remote)
-        if not _is_there(mirror):
+        if not loans.take(mirror) or not _is_there(mirror):
             return None
         return (await anyio.to_thread.run_sync(_read, mirror))[0]
 
-    async def fetch(self, remote: Remote) -> Snapshot:
-        """Raises GitError: the remote's refusals, and GitTimedOut when others kept the mirror for too long."""
+    async def fetch(self, remote: Remote, loans: Loans) -> Snapshot:
+        """The mirror as the remote is now, taken into `loans`. Raises GitError: the remote's refusals, and GitTimedOut
+        when others kept the mirror for too long."""
         mirror = self._path(remote)
         mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
@@ -81,14 +107,17 @@ class Mirrors:
                     f"Other runs kept the mirror of {remote.url} for longer than {self._git.seconds:g} s.",
                     hint="TREADLE_GIT_SECONDS sets how long a run waits for it.",
                 ) from None
-            is_warm = _is_there(mirror)
+            # Nobody removes a mirror without the lock that is held here.
+            is_warm = loans.take(mirror) and _is_there(mirror)
             git = replace(self._git, kept_fds=(lock.fd,))
             if is_warm:
                 await _update(mirror, git, remote)
             else:
                 await _clone(mirror, git, remote)
+                loans.take(mirror)
             snapshot, loose = await anyio.to_thread.run_sync(_read, mirror)
             await _tidy(mirror, git, loose)
+            loans.take(mirror)  # after what Git wrote
             return replace(snapshot, is_warm=is_warm)
 
 

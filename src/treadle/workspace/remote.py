@@ -1,11 +1,16 @@
 """A run's remote: Git commands that reach it with the run's credentials as they are at that moment."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
+
+import structlog
 
 from treadle.command import Completed
 from treadle.domain.credentials import GitCredentials
-from treadle.domain.errors import GitTimedOut
+from treadle.domain.errors import GitTimedOut, GitUnreachable
 from treadle.domain.git_url import GitLocation
 from treadle.ports import OpenGitCredentials
 from treadle.workspace.access import AccessRules
@@ -13,15 +18,21 @@ from treadle.workspace.failures import remote_failure
 from treadle.workspace.git import Git, verb
 from treadle.workspace.refs import HEADS
 
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where a run fetches from and pushes to."""
+    """Where a run fetches from and pushes to. `retry_seconds`: the pauses before each further try, when the remote
+    cannot be reached or the connection breaks off."""
 
     location: GitLocation
     organization: UUID
     open_credentials: OpenGitCredentials
     rules: AccessRules
+    retry_seconds: tuple[float, ...] = ()
 
     @property
     def url(self) -> str:
@@ -29,15 +40,29 @@ class Remote:
 
     async def run(self, git: Git, *arguments: str, seconds: float | None = None) -> Completed:
         """Raises GitError for whatever the remote refuses."""
-        done, credentials = await self.attempt(git, *arguments, seconds=seconds)
-        if done.exit_code != 0:
-            raise remote_failure(done.stderr, self.location, credentials)
-        return done
+
+        async def once() -> Completed:
+            done, credentials = await self.attempt(git, *arguments, seconds=seconds)
+            if done.exit_code != 0:
+                raise remote_failure(done.stderr, self.location, credentials)
+            return done
+
+        return await self.patiently(once)
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """`work`, again after each pause while it raises GitUnreachable."""
+        for pause in self.retry_seconds:
+            try:
+                return await work()
+            except GitUnreachable as error:
+                log.warning("the Git host could not be reached; trying again", error=error.message, seconds=pause)
+                await asyncio.sleep(pause)
+        return await work()
 
     async def attempt(
         self, git: Git, *arguments: str, seconds: float | None = None
     ) -> tuple[Completed, GitCredentials]:
-        """As `run`, but a refusal is the caller's to judge."""
+        """As `run`, but once, and a refusal is the caller's to judge."""
         credentials = await self.open_credentials()
         async with self.rules.open(self.location, self.organization, credentials) as access:
             try:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -108,14 +108,14 @@ class GitWorkspace:
         behind, ahead = (await self._git.out("rev-list", "--left-right", "--count", revisions)).split()
         return int(ahead), int(behind)
 
-    async def push(self) -> str:
+    async def push(self, permit: Callable[[], Awaitable[None]]) -> str:
         """When it fails for good, the commits that were not taken are taken back, so that their work is uncommitted
         again and `patch` has it."""
         self._check_tree()
         await self._disarm()
         before = self._head
         try:
-            delivered = await self._delivery.push(self._head, self._pushed)
+            delivered = await self._delivery.push(self._head, self._pushed, permit)
         except GitError:
             write_branch(self._place.git, self._agent.branch, self._pushed)
             self._head = self._pushed

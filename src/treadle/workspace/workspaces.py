@@ -64,6 +64,7 @@ class GitWorkspaces:
         allow_private_hosts: bool = False,
         submodules: bool = False,
         shared_memory: Path = SHARED_MEMORY,
+        retry_seconds: tuple[float, ...] = (),
     ) -> None:
         self._root = root
         given = {"PATH": SEARCH_PATH} if environment is None else environment
@@ -75,6 +76,7 @@ class GitWorkspaces:
         self._memory = memory if memory.is_usable() else None
         self._allow_local = allow_local
         self._with_submodules = submodules
+        self._retry_seconds = retry_seconds
         self._rules = AccessRules(
             known_hosts=root / "known_hosts",
             memory=self._memory,
@@ -148,7 +150,7 @@ class GitWorkspaces:
         place: Place,
         lock: FileLock,
     ) -> GitWorkspace:
-        remote = Remote(location, request.organization_uuid, credentials, self._rules)
+        remote = Remote(location, request.organization_uuid, credentials, self._rules, self._retry_seconds)
         name, email = messages.identity(request.author_name, request.author_email)
         git = self._git.at(place.git, place.code).with_environment(_identity(name, email))
         clone = Clone(git, request.branch_work)

@@ -54,6 +54,10 @@ async def until_there(path: Path, task: asyncio.Task[object]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def permitted() -> None:
+    """A lease that holds."""
+
+
 class Bench:
     """Makes workspaces below one root, and removes those that a test leaves."""
 

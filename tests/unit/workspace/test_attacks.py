@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from tests.support.repositories import BareRepositories
-from tests.unit.workspace.bench import IDENTITY, Bench, git, script
+from tests.unit.workspace.bench import IDENTITY, Bench, git, permitted, script
 
 from treadle.domain.errors import GitError, WorkspaceError
 from treadle.workspace.workspace import GitWorkspace
@@ -87,7 +87,7 @@ async def _everything(workspace: GitWorkspace, scratch: Path) -> None:
     await workspace.changed_paths()
     assert await workspace.commit("Change", uuid4()) is not None
     await workspace.compare()
-    await workspace.push()
+    await workspace.push(permitted)
     await workspace.write_diff(scratch / "json", scratch / "patch")
     await workspace.undo()
 
@@ -121,7 +121,7 @@ async def test_attributes_in_the_repository_run_nothing(
     origin.commit("demo", {"README.md": "theirs\n"}, branch="work")
     (workspace.box.work_tree / "new").touch()
     await workspace.commit("More", uuid4())
-    await workspace.push()
+    await workspace.push(permitted)
     assert not trap.take_mark()
 
 
@@ -245,7 +245,8 @@ async def test_links_in_place_of_a_submodule_are_not_followed(
     commit = await workspace.commit("Link", uuid4())
     assert commit is not None
     assert (outside / ".git/HEAD").exists()
-    assert "120000" in with_submodule.git("demo", "ls-tree", commit.sha, "lib") if await workspace.push() else False
+    await workspace.push(permitted)
+    assert "120000" in with_submodule.git("demo", "ls-tree", commit.sha, "lib")
 
 
 async def test_gitmodules_cannot_hide_a_repository(bench: Bench, origin: BareRepositories) -> None:
@@ -256,7 +257,7 @@ async def test_gitmodules_cannot_hide_a_repository(bench: Bench, origin: BareRep
     git(*IDENTITY, "commit", "-q", "--allow-empty", "-m", "x", cwd=tree / "hidden")
     (tree / ".gitmodules").write_text('[submodule "hidden"]\n\tpath = hidden\n\turl = ./x\n\tignore = all\n')
     await workspace.commit("Hide", uuid4())
-    await workspace.push()
+    await workspace.push(permitted)
     assert "hidden/file" in origin.files("demo", "work")
     assert await workspace.nested_repositories() == ("hidden",)
 
@@ -271,7 +272,7 @@ async def test_a_work_tree_that_was_replaced_is_not_touched(
     tree = workspace.box.work_tree
     tree.rename(tree.parent / "moved")
     tree.symlink_to(outside)
-    for attempt in (workspace.changed_paths, workspace.undo, workspace.patch, workspace.push):
+    for attempt in (workspace.changed_paths, workspace.undo, workspace.patch, lambda: workspace.push(permitted)):
         with pytest.raises(WorkspaceError, match="replaced"):
             await attempt()
     with pytest.raises(WorkspaceError, match="replaced"):

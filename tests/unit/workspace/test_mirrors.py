@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from tests.support.git_server import GitServer, Kind
 from tests.support.repositories import BareRepositories
-from tests.unit.workspace.bench import IDENTITY, ORGANIZATION, Bench, git, script, until_there
+from tests.unit.workspace.bench import IDENTITY, ORGANIZATION, Bench, git, permitted, script, until_there
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitTimedOut
@@ -42,7 +42,7 @@ async def test_many_runs_at_once_make_one_mirror(bench: Bench, git_server: GitSe
     for workspace in made:
         (workspace.box.work_tree / "new").touch()
         await workspace.commit("Add", uuid4())
-    await asyncio.gather(*(workspace.push() for workspace in made))
+    await asyncio.gather(*(workspace.push(permitted) for workspace in made))
     assert len(git_server.branches("demo")) == 7
 
 
@@ -50,7 +50,7 @@ async def test_nothing_secret_is_written(bench: Bench, git_server: GitServer) ->
     workspace = await bench.prepare(git_server.url("demo"), credentials=GOOD)
     (workspace.box.work_tree / "new").touch()
     await workspace.commit("Add", uuid4())
-    await workspace.push()
+    await workspace.push(permitted)
     for path in bench.root.rglob("*"):
         assert not path.is_file() or b"secret-word" not in path.read_bytes()
 
@@ -67,7 +67,7 @@ async def test_objects_that_runs_borrow_never_vanish(bench: Bench, origin: BareR
     commit = await workspace.commit("Remove", uuid4())
     assert commit is not None
     assert commit.deletions == 1
-    await workspace.push()
+    await workspace.push(permitted)
 
 
 async def test_a_checkout_begun_on_what_the_mirror_had_ends_on_what_the_remote_has(
@@ -138,7 +138,7 @@ async def test_objects_are_rolled_up_in_time_and_none_is_lost(
     assert git("--git-dir", _mirror(bench), "cat-file", "-t", tip).strip() == "commit"
     (workspace.box.work_tree / "only here").unlink()
     assert await workspace.commit("Remove", uuid4()) is not None
-    await workspace.push()
+    await workspace.push(permitted)
 
 
 async def test_a_repository_with_longer_hashes(bench: Bench, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_repository_with_longer_hashes(bench: Bench, tmp_path: Path) -> 
         made = await workspace.commit("Add", uuid4())
         assert made is not None
         assert len(made.sha) == 64
-        assert await workspace.push() == made.sha
+        assert await workspace.push(permitted) == made.sha
         assert git("status", "--porcelain", cwd=workspace.box.work_tree) == ""
         summary = await workspace.write_diff(tmp_path / "json", tmp_path / "patch")
         assert (summary.files, summary.additions) == (1, 1)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.support.repositories import BareRepositories
 from tests.support.ssh_server import SshServer
-from tests.unit.workspace.bench import ORGANIZATION, Bench, script, until_there
+from tests.unit.workspace.bench import ORGANIZATION, Bench, permitted, script, until_there
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitAuthenticationFailed, GitError, RepositoryNotFound
@@ -40,7 +40,7 @@ async def test_fetches_and_pushes_with_a_key(bench: Bench, origin: BareRepositor
     (workspace.box.work_tree / "new").touch()
     commit = await workspace.commit("Add", uuid4())
     assert commit is not None
-    assert await workspace.push() == commit.sha
+    assert await workspace.push(permitted) == commit.sha
     assert origin.log("demo", "work")[0].sha == commit.sha
     assert _agents(bench) == []
     assert bench.workspaces._memory is not None
@@ -141,7 +141,7 @@ async def test_the_key_is_in_no_file_and_no_argument(
     workspace = await bench.prepare(ssh_server.url(origin.path("demo")), credentials=_key(ssh_server))
     (workspace.box.work_tree / "new").touch()
     await workspace.commit("Add", uuid4())
-    push = asyncio.create_task(workspace.push())
+    push = asyncio.create_task(workspace.push(permitted))
     await until_there(seen, push)
     agents = _agents(bench)
     try:
@@ -169,7 +169,7 @@ async def test_cancelling_ends_the_agent(
     workspace = await bench.prepare(ssh_server.url(origin.path("demo")), credentials=_key(ssh_server))
     (workspace.box.work_tree / "new").touch()
     await workspace.commit("Add", uuid4())
-    push = asyncio.create_task(workspace.push())
+    push = asyncio.create_task(workspace.push(permitted))
     await until_there(seen, push)
     agents = _agents(bench)
     assert agents

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from tests.support.repositories import BareRepositories
-from tests.unit.workspace.bench import IDENTITY, Bench, git
+from tests.unit.workspace.bench import IDENTITY, Bench, git, permitted
 
 from treadle.domain.errors import GitError, GitTimedOut
 from treadle.ports import Commit
@@ -57,7 +57,7 @@ async def test_commits_what_changed(bench: Bench, origin: BareRepositories) -> N
     commit = await workspace.commit("Add a file\nand say why", step)
     assert commit == Commit(await workspace.head(), 2, 3, 0)
     assert await workspace.compare() == (1, 0)
-    assert await workspace.push() == commit.sha
+    assert await workspace.push(permitted) == commit.sha
     assert origin.files("demo", "work") == [".gitignore", "README.md", "new.txt", "src/data.bin", "src/main.py"]
     last = origin.log("demo", "work")[0]
     assert (last.sha, last.author, last.email) == (commit.sha, "Ada x", "ada@example.com")
@@ -175,7 +175,7 @@ async def test_repositories_inside_the_tree_become_files(bench: Bench, origin: B
     assert {"app/", "emp ty\n/"} <= set(await workspace.changed_paths())
     commit = await workspace.commit("Add", uuid4())
     assert commit is not None
-    await workspace.push()
+    await workspace.push(permitted)
     files = origin.git("demo", "ls-tree", "-r", "-z", "work").split("\0")
     assert not [entry for entry in files if entry.startswith("160000")]
     names = {entry.partition("\t")[2] for entry in files}

@@ -1,0 +1,149 @@
+"""A store, or a place for bytes, that does not answer for a while is no reason to lose a run: what a claimed run asks
+of them is asked again for as long as its lease surely holds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from treadle.domain.errors import Unavailable
+from treadle.domain.events import Draft
+from treadle.domain.run import Artifact, Checkpoint, Run, StoredFile
+from treadle.domain.states import RunStatus
+from treadle.ports import Blobs, Fence, Pulse, StepUpdate, Store
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+#: Pause before the same is asked again, in seconds.
+PAUSE_SECONDS = 0.5
+
+#: How long bytes are tried to be read or written anew, in seconds; the lease is renewed meanwhile.
+BLOB_SECONDS = 120.0
+
+#: A worker that cannot renew its lease stops after this share of it: ending an engine takes time too.
+SAFE_SHARE = 0.8
+
+
+class Hold:
+    """Until when a worker may be sure of its lease, on the monotonic clock, whatever other machines' clocks say."""
+
+    def __init__(self, lease_seconds: float, asked: float) -> None:
+        """`asked`: when the claim was asked for; the lease began no earlier than that."""
+        self._seconds = lease_seconds * SAFE_SHARE
+        self._until = asked + self._seconds
+
+    def renew(self, asked: float) -> None:
+        """A ping that was sent then has succeeded."""
+        self._until = max(self._until, asked + self._seconds)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds; 0 and less when another worker may have the run."""
+        return self._until - asyncio.get_running_loop().time()
+
+    async def patiently(self, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """`work`, again while it raises Unavailable and the lease holds, for at most `seconds`. Raises the last
+        one."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds if seconds is not None else None
+        while True:
+            try:
+                return await work()
+            except Unavailable as error:
+                if self.remaining <= PAUSE_SECONDS or (deadline is not None and loop.time() >= deadline):
+                    raise
+                log.warning("trying again", error=error.message)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+class PatientStore:
+    """What a claimed run asks of the store."""
+
+    def __init__(self, store: Store, hold: Hold) -> None:
+        self._store = store
+        self._hold = hold
+
+    async def ping(self, fence: Fence, now: datetime) -> Pulse:
+        return await self._hold.patiently(lambda: self._store.ping(fence, now))
+
+    async def record(
+        self,
+        fence: Fence,
+        events: Sequence[Draft],
+        now: datetime,
+        *,
+        step: StepUpdate | None = None,
+        has_diff: bool = False,
+        write: int,
+    ) -> int:
+        """`write` makes it safe to ask again when the answer was lost."""
+        work = partial(self._store.record, fence, events, now, step=step, has_diff=has_diff, write=write)
+        return await self._hold.patiently(work)
+
+    async def finish(self, fence: Fence, status: RunStatus, failure_details: str | None, now: datetime) -> None:
+        await self._hold.patiently(lambda: self._store.finish(fence, status, failure_details, now))
+
+    async def release(self, fence: Fence, now: datetime) -> None:
+        await self._hold.patiently(lambda: self._store.release(fence, now))
+
+    async def save_checkpoint(self, fence: Fence, checkpoint: Checkpoint) -> None:
+        await self._hold.patiently(lambda: self._store.save_checkpoint(fence, checkpoint))
+
+    async def checkpoint(self, run_id: int) -> Checkpoint | None:
+        return await self._hold.patiently(lambda: self._store.checkpoint(run_id))
+
+    async def add_artifact(self, fence: Fence, artifact: Artifact) -> None:
+        await self._hold.patiently(lambda: self._store.add_artifact(fence, artifact))
+
+    async def run_secrets(self, run_id: int) -> Mapping[str, str]:
+        return await self._hold.patiently(lambda: self._store.run_secrets(run_id))
+
+    async def put_run_secrets(
+        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+    ) -> None:
+        await self._hold.patiently(lambda: self._store.put_run_secrets(run_id, secrets, event, now))
+
+    async def get_file(self, file_id: UUID, organization_id: int, user_id: int | None) -> StoredFile:
+        return await self._hold.patiently(lambda: self._store.get_file(file_id, organization_id, user_id))
+
+    async def get_run_by_id(self, run_id: int) -> Run:
+        return await self._hold.patiently(lambda: self._store.get_run_by_id(run_id))
+
+
+class PatientBlobs:
+    """What a claimed run asks of the place for bytes."""
+
+    def __init__(self, blobs: Blobs, hold: Hold) -> None:
+        self._blobs = blobs
+        self._hold = hold
+
+    async def put(self, key: str, data: bytes | Path) -> int:
+        return await self._hold.patiently(lambda: self._blobs.put(key, data), seconds=BLOB_SECONDS)
+
+    async def get(self, key: str) -> bytes:
+        """Raises NotFound."""
+        return await self._hold.patiently(lambda: self._blobs.get(key), seconds=BLOB_SECONDS)
+
+    async def download(self, key: str, target: Path) -> None:
+        """Into a new file. Raises NotFound, OSError."""
+        await self._hold.patiently(lambda: self._download(key, target), seconds=BLOB_SECONDS)
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Once: what is left behind is found by `treadle prune`."""
+        try:
+            await self._blobs.delete_prefix(prefix)
+        except Unavailable as error:
+            log.warning("bytes could not be removed", prefix=prefix, error=error.message)
+
+    async def _download(self, key: str, target: Path) -> None:
+        stream: AsyncIterator[bytes] = self._blobs.stream(key)
+        with target.open("wb") as file:
+            async for chunk in stream:
+                await asyncio.to_thread(file.write, chunk)
