@@ -23,7 +23,7 @@ from treadle.domain.errors import GitError
 from treadle.domain.git_url import GitLocation, check_url, parse
 from treadle.workspace import index_file
 from treadle.workspace.git import Git
-from treadle.workspace.mirrors import Mirrors
+from treadle.workspace.mirrors import Loans, Mirrors
 from treadle.workspace.refs import make_git_dir
 from treadle.workspace.remote import Remote
 from treadle.workspace.removal import drop_dot_git, open_beneath
@@ -49,10 +49,12 @@ class Submodule:
 
 
 class Submodules:
-    """Puts the files of a run's submodules in place. `folder`: where their git-dirs are made."""
+    """Puts the files of a run's submodules in place. `folder`: where their git-dirs are made. They borrow from
+    mirrors of their own, which join the workspace's `loans`."""
 
-    def __init__(self, mirrors: Mirrors, git: Git, folder: Path, tree: Path) -> None:
+    def __init__(self, mirrors: Mirrors, loans: Loans, git: Git, folder: Path, tree: Path) -> None:
         self._mirrors = mirrors
+        self._loans = loans
         self._git = git
         self._folder = folder
         self._tree = tree
@@ -83,7 +85,7 @@ class Submodules:
         path = b"/".join(paths)
         if not _is_directory(self._tree, path):
             raise GitError("Its place is taken by something else.")
-        snapshot = await self._mirrors.fetch(remote)
+        snapshot = await self._mirrors.fetch(remote, self._loans)
         directory = self._folder / str(len(self._found))
         make_git_dir(directory, sha, snapshot.objects, hash_bytes=snapshot.hash_bytes)
         git = self._git.at(directory, self._tree / os.fsdecode(path))

@@ -19,6 +19,7 @@ from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.delivery import Delivery
 from treadle.workspace.git import Git, failure_of, last_line
 from treadle.workspace.locks import FileLock
+from treadle.workspace.mirrors import Loans
 from treadle.workspace.place import Place
 from treadle.workspace.refs import REMOTE, write_branch
 from treadle.workspace.removal import drop_dot_git
@@ -47,6 +48,7 @@ class GitWorkspace:
         submodules: Collection[bytes],
         followed: Sequence[Submodule],
         lock: FileLock,
+        loans: Loans,
     ) -> None:
         self._place = place
         self._prepared = prepared
@@ -57,6 +59,7 @@ class GitWorkspace:
         self._submodules = tuple(submodules)
         self._followed = followed
         self._lock = lock
+        self._loans = loans
         self._head = self._pushed = prepared.work_sha
         self._is_staging = False  # or was, when something cut it short
         self._found: list[str] = []  # repositories found in the tree since the last commit
@@ -187,6 +190,7 @@ class GitWorkspace:
 
     async def remove(self) -> None:
         await self._place.remove()
+        self._loans.release()
         self._lock.remove()
 
     # ---- the tree ----------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from treadle.workspace.delivery import Delivery
 from treadle.workspace.git import Git, base_environment
 from treadle.workspace.locks import FileLock
 from treadle.workspace.memory import PrivateMemory
-from treadle.workspace.mirrors import Mirrors
+from treadle.workspace.mirrors import Loans, Mirrors
 from treadle.workspace.place import Place
 from treadle.workspace.refs import HEADS, REMOTE, TAGS
 from treadle.workspace.remote import Remote
@@ -96,6 +96,7 @@ class GitWorkspaces:
             lock = await FileLock.wait(runs / f"{request.run_uuid}.lock", TAKEOVER_SECONDS)
         except TimeoutError:
             raise WorkspaceError("Another process on this machine still works on this run.") from None
+        loans = Loans()
         try:
             await place.remove()
             for folder in (place.root, place.code, place.home, place.files):
@@ -104,9 +105,12 @@ class GitWorkspaces:
                 self._memory.make(place.config.name)
             else:
                 place.config.mkdir(mode=_PRIVATE)
-            return await self._clone(request, location, credentials, place, lock)
+            return await self._clone(request, location, credentials, place, lock, loans)
         except BaseException:
-            await _to_the_end(_abandon(place, lock))
+            try:
+                await _to_the_end(_abandon(place, lock))
+            finally:
+                loans.release()
             raise
 
     async def sweep(self, keep: frozenset[UUID]) -> None:
@@ -149,16 +153,17 @@ class GitWorkspaces:
         credentials: OpenGitCredentials,
         place: Place,
         lock: FileLock,
+        loans: Loans,
     ) -> GitWorkspace:
         remote = Remote(location, request.organization_uuid, credentials, self._rules, self._retry_seconds)
         name, email = messages.identity(request.author_name, request.author_email)
         git = self._git.at(place.git, place.code).with_environment(_identity(name, email))
         clone = Clone(git, request.branch_work)
-        guess = await self._mirrors.peek(remote)
-        snapshot, start = await clone.check_out_beside(request, guess, lambda: self._mirrors.fetch(remote))
+        guess = await self._mirrors.peek(remote, loans)
+        snapshot, start = await clone.check_out_beside(request, guess, lambda: self._mirrors.fetch(remote, loans))
         followed: Sequence[Submodule] = ()
         if self._with_submodules and clone.submodules:
-            submodules = Submodules(self._mirrors, git, place.modules, place.code)
+            submodules = Submodules(self._mirrors, loans, git, place.modules, place.code)
             followed = await submodules.check_out(remote, start.head, clone.submodules)
         agent = AgentGit(
             work_tree=place.code,
@@ -188,6 +193,7 @@ class GitWorkspaces:
             submodules=clone.submodules,
             followed=followed,
             lock=lock,
+            loans=loans,
         )
 
 
