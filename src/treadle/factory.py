@@ -1,11 +1,14 @@
 """The composition root: the one place where adapters are chosen and everything is built, from the settings."""
 
 import os
+import random
+import shutil
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -16,7 +19,7 @@ from treadle.api.app import create_app
 from treadle.api.deps import Services
 from treadle.blobs.directory import DirectoryBlobs
 from treadle.clock import SystemClock
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.domain.run import EngineName
 from treadle.ids import RandomUuids
 from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
@@ -34,12 +37,26 @@ from treadle.services.secrets import EngineDefaults
 from treadle.services.signing_keys import SigningKeys
 from treadle.services.tokens import Tokens
 from treadle.settings import Settings
-from treadle.store.address import sqlite_url
+from treadle.store.address import PostgresAddress, parse, sqlite_url
 from treadle.store.sql import SqlStore
 from treadle.vault import AesGcmVault, load_keys
 from treadle.workspace import GitWorkspaces
 
 DATABASE_FILE = "treadle.db"
+
+T = TypeVar("T")
+
+#: Awaited when a database or broker does not answer at the start; then it is tried again. It may raise instead.
+Wait = Callable[[Unavailable], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """How processes tell each other."""
+
+    queue: Queue
+    signals: Signals
+    controls: Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +77,17 @@ class Parts:
 
 
 @asynccontextmanager
-async def assemble(settings: Settings) -> AsyncIterator[Parts]:
+async def assemble(settings: Settings, *, wait: Wait | None = None) -> AsyncIterator[Parts]:
     """Opens the store (made and brought up to date if need be) and builds the services; closes all on leaving.
-    Raises ConfigurationError."""
+    Raises ConfigurationError; without `wait` also Unavailable."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     vault = AesGcmVault(load_keys(settings))
-    store = await SqlStore.open(database_url(settings))
-    queue = DatabaseQueue()
-    try:
+    async with AsyncExitStack() as stack:
+        store = await _store(settings, wait)
+        stack.push_async_callback(store.close)
+        messages = await _messages(settings, wait, stack)
+        queue, signals, controls = messages.queue, messages.signals, messages.controls
         blobs, clock = DirectoryBlobs(blob_directory(settings)), SystemClock()
-        signals, controls = ProcessSignals(), ProcessSignals()
         new_uuid = RandomUuids()
         identity = Identity(store, clock, new_uuid=new_uuid)
         key = settings.bootstrap_api_key
@@ -101,12 +119,49 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
             ),
             repositories=repositories,
             clock=clock,
-            checks=(store.check, blobs.check),
+            checks=(store.check, blobs.check, queue.check),
         )
         yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, new_uuid, services, first_admin)
-    finally:
-        await queue.close()
-        await store.close()
+
+
+async def _store(settings: Settings, wait: Wait | None) -> SqlStore:
+    return await _once_available(
+        lambda: SqlStore.open(database_url(settings), connections=settings.database_connections), wait
+    )
+
+
+async def _messages(settings: Settings, wait: Wait | None, stack: AsyncExitStack) -> Messages:
+    """RabbitMQ where there is one; else PostgreSQL's notifications; with SQLite there is one process to wake."""
+    url = database_url(settings)
+    if settings.broker_url is not None:
+        # Only here, as below: the packages are extras.
+        from treadle.queues.rabbitmq import open_rabbit  # noqa: PLC0415
+
+        broker = settings.broker_url.get_secret_value()
+        rabbit = await _once_available(
+            lambda: stack.enter_async_context(open_rabbit(broker, jitter=random.SystemRandom().random)), wait
+        )
+        return Messages(rabbit.queue, rabbit.signals, rabbit.controls)
+    if isinstance(parse(url), PostgresAddress):
+        from treadle.queues.postgres import open_notifications  # noqa: PLC0415
+
+        notifications = await _once_available(
+            lambda: stack.enter_async_context(open_notifications(url, jitter=random.SystemRandom().random)), wait
+        )
+        return Messages(notifications.queue, notifications.signals, notifications.controls)
+    queue = DatabaseQueue()
+    stack.push_async_callback(queue.close)
+    return Messages(queue, ProcessSignals(), ProcessSignals())
+
+
+async def _once_available(open_it: Callable[[], Awaitable[T]], wait: Wait | None) -> T:
+    while True:
+        try:
+            return await open_it()
+        except Unavailable as error:
+            if wait is None:
+                raise
+            await wait(error)
 
 
 def database_url(settings: Settings) -> str:
@@ -147,6 +202,7 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
             allow_private_hosts=settings.allow_private_hosts,
             command_seconds=settings.git_seconds,
             submodules=settings.submodules,
+            retry_seconds=settings.git_retry_seconds,
         ),
         sandbox=box or await sandbox.choose(settings),
         engines=engines.build(settings),
@@ -156,7 +212,13 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
         author=(settings.git_author_name, settings.git_author_email),
     )
     name = f"{socket.gethostname()}:{os.getpid()}"
-    return Worker(name, parts.queue, ports, Limits.of(settings))
+    return Worker(
+        name,
+        parts.queue,
+        ports,
+        Limits.of(settings),
+        free_bytes=lambda: shutil.disk_usage(settings.data_dir).free,
+    )
 
 
 def sweeper(parts: Parts) -> Sweeper:

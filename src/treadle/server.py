@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from treadle import factory
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.factory import Parts
 from treadle.joined_writes import JoiningHttp
 from treadle.runner.worker import Worker
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 
 #: Requests and streams in flight get this long to end at shutdown, in seconds.
 GRACEFUL_SECONDS = 3
+
+#: A database or broker that does not answer at the start is asked again after this pause, in seconds.
+WAIT_SECONDS = 2.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,17 +39,39 @@ async def serve(
         # First of all: a first start that fails here must not have made the admin's key, which is shown once.
         bound = held.enter_context(_bind(settings.host, settings.port)) if with_api else None
         held.enter_context(_on_signals(stop.set))
-        async with factory.assemble(settings) as parts, running(parts, with_worker=with_worker, on_end=stop.set):
-            if bound is not None:
-                api = factory.app(parts)
-                async with _serving(api, bound, settings.host) as address:
-                    on_ready(address, parts)
+        with contextlib.suppress(_StoppedEarly):
+            async with (
+                factory.assemble(settings, wait=_waiting(stop)) as parts,
+                running(parts, with_worker=with_worker, on_end=stop.set),
+            ):
+                if bound is not None:
+                    api = factory.app(parts)
+                    async with _serving(api, bound, settings.host) as address:
+                        on_ready(address, parts)
+                        await stop.wait()
+                        api.state.streams.close()  # a stream that nothing ends would hold up the end for all
+                else:
+                    on_ready("", parts)
                     await stop.wait()
-                    api.state.streams.close()  # a stream that nothing ends would hold up the end for all
-            else:
-                on_ready("", parts)
+                log.info("shutting down")
+
+
+class _StoppedEarly(Exception):
+    """Asked to end while still waiting for what it needs."""
+
+
+def _waiting(stop: asyncio.Event) -> factory.Wait:
+    """Says what is waited for, and gives it time, for as long as nobody asks the process to end."""
+
+    async def wait(error: Unavailable) -> None:
+        log.warning("waiting", reason=error.message, hint=error.hint, seconds=WAIT_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
                 await stop.wait()
-            log.info("shutting down")
+        if stop.is_set():
+            raise _StoppedEarly
+
+    return wait
 
 
 @asynccontextmanager
