@@ -13,6 +13,7 @@ from treadle.telemetry.ambient import (
     Value,
     continued,
     count,
+    exposition,
     gauge,
     is_measuring,
     observe,
@@ -20,6 +21,7 @@ from treadle.telemetry.ambient import (
     timed,
     traceparent,
 )
+from treadle.telemetry.instruments import installed
 from treadle.telemetry.metrics import (
     CLAIM_WAIT_SECONDS,
     CLAIMS,
@@ -83,7 +85,9 @@ __all__ = [
     "Value",
     "continued",
     "count",
+    "exposition",
     "gauge",
+    "installed",
     "is_measuring",
     "observe",
     "span",

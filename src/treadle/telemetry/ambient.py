@@ -58,13 +58,16 @@ class Meters(Protocol):
     def observe(self, metric: Metric, value: float, labels: dict[str, Value]) -> None: ...
     def gauge(self, metric: Metric, value: float, labels: dict[str, Value]) -> None: ...
 
+    async def exposition(self) -> bytes:
+        """All of them in Prometheus's text format. Never raises for a part that is away."""
+
 
 _meters: Meters | None = None
 _traces: Traces | None = None
 
 
 def use(meters: Meters | None, traces: Traces | None) -> None:
-    """For `install` and `shutdown`."""
+    """For `installed`."""
     global _meters, _traces
     _meters, _traces = meters, traces
 
@@ -108,6 +111,11 @@ def gauge(metric: Metric, value: float, **labels: Value) -> None:
     """Sets a gauge."""
     if _meters is not None:
         _meters.gauge(metric, value, labels)
+
+
+async def exposition() -> bytes | None:
+    """Every figure in Prometheus's text format; None where nothing is measured."""
+    return await _meters.exposition() if _meters is not None else None
 
 
 def traceparent() -> str | None:
