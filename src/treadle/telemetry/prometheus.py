@@ -48,7 +48,8 @@ class PrometheusMeters:
     that has no slots does not say that it has none free."""
 
     def __init__(self, statistics: AskStatistics | None) -> None:
-        disable_created_metrics()  # a second series beside each counter, which nobody asks for
+        # Else there is a second series beside each counter, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # its annotations lack this one
         self._registry = CollectorRegistry(auto_describe=False)
         self._house = _House(statistics)
         self._kept: dict[Metric, Counter | Histogram | Gauge] = {}
