@@ -1,20 +1,94 @@
 """The sweeper and the clock of its machine."""
 
+import asyncio
+import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.support.deployment import StillClock
 
 from treadle.blobs.directory import DirectoryBlobs
+from treadle.clock import SystemClock
+from treadle.domain.errors import Unavailable
+from treadle.ports import RunStore, Sweep
 from treadle.queues.database import DatabaseQueue, ProcessSignals
+from treadle.runner import recovery
 from treadle.runner.limits import Limits
 from treadle.runner.recovery import Sweeper
 from treadle.settings import Settings
 from treadle.store.address import sqlite_url
 from treadle.store.sql import SqlStore
 
+pytestmark = pytest.mark.anyio
 
-@pytest.mark.anyio
+
+class Swept:
+    """Of the store, a sweep that says what the test wants."""
+
+    def __init__(self) -> None:
+        self.waiting: tuple[int, ...] = ()
+        self.is_away = False
+        self.times = 0
+        self.asked = asyncio.Event()
+
+    async def sweep(self, *_given: object, **_named: object) -> Sweep:
+        self.times += 1
+        self.asked.set()
+        if self.is_away:
+            raise Unavailable("away")
+        return Sweep(waiting=self.waiting)
+
+
+def made(store: object, queue: DatabaseQueue, folder: Path) -> Sweeper:
+    limits = Limits.of(Settings.load({}, lease_seconds=30, poll_seconds=0.01))
+    return Sweeper(cast("RunStore", store), DirectoryBlobs(folder), queue, ProcessSignals(), SystemClock(), limits)
+
+
+async def taken(queue: DatabaseQueue) -> list[int | None]:
+    found = []
+    while (hint := await queue.take(0)) is not None:
+        found.append(hint.run_id)
+    return found
+
+
+async def test_what_waits_is_announced_again_only_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, queue = Swept(), DatabaseQueue()
+    sweeper = made(store, queue, tmp_path)
+    store.waiting = (1, 2)
+    await sweeper.sweep()
+    assert await taken(queue) == [1, 2]
+    store.waiting = (2, 3)
+    await sweeper.sweep()
+    assert await taken(queue) == [3], "2 was announced lately"
+    monkeypatch.setattr(recovery, "ANNOUNCE_SECONDS", 0.0)
+    await sweeper.sweep()
+    assert await taken(queue) == [2, 3]
+
+
+async def test_after_an_outage_the_workers_may_ping_before_they_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Swept()
+    store.is_away = True
+    sweeper = made(store, DatabaseQueue(), tmp_path)
+    sweeping = asyncio.create_task(sweeper.run())
+    await store.asked.wait()
+    store.is_away = False
+    await asyncio.sleep(0.2)
+    assert store.times == 1, "it rests for half a lease"
+    at = time.monotonic()
+    monkeypatch.setattr(recovery.time, "monotonic", lambda: at + 16)
+    await sweeper.sweep()
+    assert store.times == 1, "and the clock is looked at first: this machine's seems to have jumped"
+    await sweeper.sweep()
+    assert store.times >= 2
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+
+
 async def test_a_clock_that_was_set_takes_no_run_from_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

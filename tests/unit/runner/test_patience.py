@@ -1,0 +1,115 @@
+"""What a claimed run asks of a store, or of a place for bytes, that does not answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from treadle.blobs.directory import DirectoryBlobs
+from treadle.domain.errors import LeaseLost, NotFound, Unavailable
+from treadle.runner import patience
+from treadle.runner.patience import Hold, PatientBlobs
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+
+
+def held(seconds: float) -> Hold:
+    """Surely for so long."""
+    return Hold(seconds / patience.SAFE_SHARE, asyncio.get_running_loop().time())
+
+
+class Flaky:
+    """Raises `error` the first `times` it is asked."""
+
+    def __init__(self, times: float, error: Callable[[], Exception] = lambda: Unavailable("away")) -> None:
+        self.left = times
+        self.error = error
+        self.asked = 0
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        if self.left > 0:
+            self.left -= 1
+            raise self.error()
+        return "there"
+
+
+async def test_what_is_away_for_a_while_is_asked_again() -> None:
+    flaky = Flaky(5)
+    assert await held(30).patiently(flaky) == "there"
+    assert flaky.asked == 6
+
+
+async def test_nothing_is_asked_again_once_the_lease_may_be_lost() -> None:
+    flaky = Flaky(float("inf"))
+    with pytest.raises(Unavailable):
+        await held(0.2).patiently(flaky)
+    asked = flaky.asked
+    assert asked > 1
+    with pytest.raises(Unavailable):
+        await held(0).patiently(flaky)
+    assert flaky.asked == asked + 1, "once it is tried: the store is what knows"
+
+
+async def test_a_ping_that_succeeds_meanwhile_gives_more_time() -> None:
+    hold = held(0.1)
+    flaky = Flaky(float("inf"))
+    asking = asyncio.create_task(hold.patiently(flaky))
+    hold.renew(asyncio.get_running_loop().time() + 30)
+    await asyncio.wait({asking}, timeout=0.3)
+    assert not asking.done()
+    flaky.left = 0
+    assert await asyncio.wait_for(asking, 30) == "there"
+
+
+async def test_an_older_ping_takes_no_time_away() -> None:
+    hold = held(30)
+    before = hold.remaining
+    hold.renew(asyncio.get_running_loop().time() - 1000)
+    assert hold.remaining > before - 10
+
+
+@pytest.mark.parametrize("error", [LeaseLost("another has it"), NotFound("gone")])
+async def test_other_errors_are_told_at_once(error: Exception) -> None:
+    flaky = Flaky(1, lambda: error)
+    with pytest.raises(type(error)):
+        await held(30).patiently(flaky)
+    assert flaky.asked == 1
+
+
+async def test_patience_has_a_bound_of_its_own() -> None:
+    with pytest.raises(Unavailable):
+        await held(30).patiently(Flaky(float("inf")), seconds=0.05)
+
+
+class BreakingBlobs(DirectoryBlobs):
+    """Breaks off in the middle of the first download, and refuses to delete."""
+
+    is_broken = True
+
+    async def stream(self, key: str, *, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
+        async for chunk in super().stream(key, chunk_bytes=min(chunk_bytes, 4)):
+            yield chunk
+            if self.is_broken:
+                self.is_broken = False
+                raise Unavailable("the connection broke")
+
+    async def delete_prefix(self, prefix: str) -> None:  # noqa: ARG002 - the port's
+        raise Unavailable("away")
+
+
+async def test_a_download_that_breaks_off_begins_anew(tmp_path: Path) -> None:
+    blobs = BreakingBlobs(tmp_path / "blobs")
+    await blobs.put("files/a", b"0123456789")
+    await PatientBlobs(blobs, held(30)).download("files/a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+async def test_bytes_that_cannot_be_removed_end_no_run(tmp_path: Path) -> None:
+    await PatientBlobs(BreakingBlobs(tmp_path / "blobs"), held(30)).delete_prefix("files")
