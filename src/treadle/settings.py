@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_core import ErrorDetails
 
 from treadle.domain.errors import ConfigurationError
+from treadle.domain.sizes import parse_size
 
 PREFIX = "TREADLE_"
 
@@ -119,7 +120,9 @@ class Settings(BaseModel):
         None, ge=0, description="`treadle prune` removes events of runs that ended longer ago; unset: never for age."
     )
     keep_events_bytes: int | None = Field(
-        None, ge=0, description="And of the longest ended runs until all take no more than this; unset: never for size."
+        None,
+        ge=0,
+        description="And of the longest ended runs until all take no more than this, say `10G`; unset: never for size.",
     )
     keep_artifacts_days: float | None = Field(None, ge=0, description="The same for artifacts, diffs among them.")
     keep_artifacts_bytes: int | None = Field(None, ge=0, description="The same for artifacts.")
@@ -173,6 +176,11 @@ class Settings(BaseModel):
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
+
+    @field_validator("min_free_bytes", "keep_events_bytes", "keep_artifacts_bytes", "keep_mirrors_bytes", mode="before")
+    @classmethod
+    def _size(cls, value: object) -> object:
+        return parse_size(value) if isinstance(value, str) else value
 
     @field_validator("git_environment", mode="before")
     @classmethod

@@ -24,6 +24,13 @@ def test_every_fault_is_named_at_once() -> None:
         assert name in raised.value.message
 
 
+def test_sizes_are_read_as_people_write_them() -> None:
+    settings = Settings.load({"TREADLE_KEEP_EVENTS_BYTES": "10G", "TREADLE_MIN_FREE_BYTES": "1048576"})
+    assert (settings.keep_events_bytes, settings.min_free_bytes) == (10 << 30, 1 << 20)
+    with pytest.raises(ConfigurationError, match=r"TREADLE_KEEP_MIRRORS_BYTES: .*500M"):
+        Settings.load({"TREADLE_KEEP_MIRRORS_BYTES": "much"})
+
+
 def test_no_value_is_repeated() -> None:
     with pytest.raises(ConfigurationError) as raised:
         Settings.load({"TREADLE_BOOTSTRAP_API_KEY": "short-secret", "TREADLE_BROKER_URL": "amqp://u:secret@h"})
