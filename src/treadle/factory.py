@@ -119,7 +119,7 @@ async def assemble(settings: Settings, *, wait: Wait | None = None) -> AsyncIter
             ),
             repositories=repositories,
             clock=clock,
-            checks=(store.check, blobs.check, queue.check),
+            checks={"store": store.check, "broker": queue.check, "blobs": blobs.check},
         )
         yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, new_uuid, services, first_admin)
 

@@ -178,7 +178,7 @@ async def deployed(folder: Path, *, fetch: Fetch = no_jwks, **overrides: object)
             ),
             repositories=repositories,
             clock=clock,
-            checks=(store.check, blobs.check),
+            checks={"store": store.check, "blobs": blobs.check},
         )
         first = await identity.bootstrap("test-bootstrap-key-of-the-admin")
         assert first is not None

@@ -5,10 +5,11 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from treadle.api.auth import Authenticator
 from treadle.api.deps import Services
-from treadle.api.health import health_routes
+from treadle.api.health import Readiness, health_routes
 from treadle.api.maitento import wire
 from treadle.api.maitento.artifacts import ArtifactHandlers
 from treadle.api.maitento.files import FileHandlers, TokenHandlers
@@ -16,6 +17,7 @@ from treadle.api.maitento.guard import Guard
 from treadle.api.maitento.processes import Processes
 from treadle.api.maitento.routes import SHAPES, routes
 from treadle.api.openapi import DocumentedApp
+from treadle.api.operations import metrics_for_admins
 from treadle.api.problems import on_http_error, on_unexpected
 from treadle.api.rate_limits import Rate, RateLimit
 from treadle.api.streams import Streams
@@ -48,9 +50,11 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
         max_request_bytes=settings.max_request_bytes,
         allow_local=settings.allow_local_repositories,
     )
-    guard = Guard(Authenticator(services.identity, services.tokens), limit)
+    authenticator = Authenticator(services.identity, services.tokens)
+    guard = Guard(authenticator, limit)
     artifacts, files = ArtifactHandlers(services.runs), FileHandlers(services.files)
     app.add_plain(routes(guard, processes, artifacts, files, TokenHandlers(services.tokens)))
-    app.router.routes += health_routes(services.checks)
+    app.router.routes += health_routes(Readiness(services.checks))
+    app.router.routes.append(Route("/metrics", Guard(authenticator, None).behind(metrics_for_admins)))
     app.add_shapes(SHAPES)
     return app

@@ -1,7 +1,7 @@
 """What the API is given by whoever builds it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from treadle.ports import Clock
 from treadle.services.files import Files
@@ -16,7 +16,7 @@ Check = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The use cases, and the checks of `/readyz`."""
+    """The use cases, and the checks of `/readyz` by the name of the part."""
 
     runs: Runs
     files: Files
@@ -24,4 +24,4 @@ class Services:
     tokens: Tokens
     repositories: Repositories
     clock: Clock
-    checks: tuple[Check, ...] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)

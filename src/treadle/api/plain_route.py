@@ -29,7 +29,7 @@ class PlainRoute(APIRoute):
         match, found = Route.matches(self, scope)
         if match is not Match.FULL:
             return False
-        scope.update(found)
+        scope.update(found, route=self)
         await self.app(scope, receive, send)
         return True
 

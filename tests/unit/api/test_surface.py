@@ -81,14 +81,20 @@ async def test_a_defect_outside_of_the_handlers_does_so_too(here: Deployment) ->
 
 @pytest.mark.anyio
 async def test_health(here: Deployment) -> None:
-    for path in ("/healthz", "/readyz"):
-        answer = await here.http.get(path)
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (await here.http.get("/healthz")).json() == {"status": "ok"}
+    answer = await here.http.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": {"store": "ok", "blobs": "ok"}})
+
+
+@pytest.mark.anyio
+async def test_a_part_that_is_away_is_named(here: Deployment) -> None:
     await here.store.close()
     with capture_logs() as logged:
         answer = await here.http.get("/readyz")
     assert answer.status_code == 503
+    assert logged[0]["part"] == "store"
     assert "closed" in logged[0]["reason"]
+    assert answer.json()["errors"] == {"store": ["It cannot be reached."]}
     assert "closed" not in answer.text
     assert (await here.http.get("/healthz")).status_code == 200
 
