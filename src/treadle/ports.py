@@ -300,7 +300,7 @@ class Spent:
     run_id: int
     uuid: UUID
     date_completed: datetime
-    size: int  # bytes: of its events, or of its artifacts
+    size: int  # bytes: of its events without the last, or of its artifacts
 
 
 class RetentionStore(Protocol):
@@ -319,6 +319,9 @@ class RetentionStore(Protocol):
     async def prune_artifacts(self, run_id: int) -> Sequence[Artifact]:
         """Removes them, and the mark that there is a diff; their bytes are the caller's to remove. Nothing for a run
         that lives (again)."""
+
+    async def blobs_of_ended(self, run_uuids: Sequence[UUID]) -> Mapping[UUID, frozenset[str]]:
+        """Those of the runs that have ended, each with the keys of the blobs that its artifacts name."""
 
     async def sizes(self) -> tuple[int, int]:
         """Bytes in all of the events, and of the artifacts, of runs that have ended."""
