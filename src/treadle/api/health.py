@@ -55,13 +55,18 @@ async def _can_use(name: str, check: Check) -> bool:
 
 
 def health_routes(readiness: Readiness) -> Sequence[Route]:
-    """`/healthz`, `/readyz`. Anybody may ask, so neither says more than which part it is; the log does."""
+    """`/healthz`, `/readyz`. Anybody may ask, so neither says more than which part it is; the log does.
+
+    `/readyz?exclude=broker` leaves a part out: without its broker the API works, if more slowly, and a balancer that
+    took every replica away would end it.
+    """
 
     async def live(_request: Request) -> Response:
         return Response(_OK, media_type="application/json")
 
-    async def ready(_request: Request) -> Response:
-        answers = await readiness.look()
+    async def ready(request: Request) -> Response:
+        left_out = set(request.query_params.getlist("exclude"))
+        answers = {name: can for name, can in (await readiness.look()).items() if name not in left_out}
         away = [name for name, can in answers.items() if not can]
         if not away:
             return Response(

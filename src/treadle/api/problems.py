@@ -12,9 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from treadle.api.json_bytes import encode
+from treadle.domain.errors import Unavailable
 from treadle.domain.events import JsonValue
 
 MEDIA_TYPE = "application/problem+json"
+
+#: What a caller is told to wait when a part of the service is away, in seconds.
+RETRY_SECONDS = 2
 
 #: Codes of the errors that no service raises, by status.
 _CODES = {404: "no_such_endpoint", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
@@ -61,6 +65,15 @@ def unexpected(error: Exception, request: Request, *, status: int = 500) -> Prob
     )
     code = "internal" if status == 500 else "unavailable"  # noqa: PLR2004 - HTTP's
     return Problem(status, code, f"Something went wrong here; the log has it as {incident}.", instance=incident)
+
+
+def unavailable(error: Unavailable, request: Request) -> Problem:
+    """A database or file store that is away for now: no defect, and worth another try."""
+    structlog.get_logger(__name__).warning(
+        "unavailable", method=request.method, path=request.url.path, reason=error.message
+    )
+    said = "The service cannot reach its database or its files at the moment. Try again."
+    return Problem(503, error.code, said, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -97,6 +97,8 @@ async def test_a_part_that_is_away_is_named(here: Deployment) -> None:
     assert answer.json()["errors"] == {"store": ["It cannot be reached."]}
     assert "closed" not in answer.text
     assert (await here.http.get("/healthz")).status_code == 200
+    without = await here.http.get("/readyz?exclude=store")
+    assert (without.status_code, without.json()["checks"]) == (200, {"blobs": "ok"})
 
 
 @pytest.mark.anyio

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from starlette.requests import Request
 
-from treadle.api.problems import Problem, ProblemRaised, unexpected
+from treadle.api.problems import Problem, ProblemRaised, unavailable, unexpected
 from treadle.domain.errors import (
     ConfigurationError,
     Conflict,
@@ -16,6 +16,7 @@ from treadle.domain.errors import (
     TooManyRequests,
     TreadleError,
     Unauthenticated,
+    Unavailable,
 )
 
 #: An error that is none of these is a defect.
@@ -37,7 +38,9 @@ def problem(error: Exception, request: Request) -> Problem:
     """What the caller is told."""
     if isinstance(error, ProblemRaised):
         return error.problem
-    if isinstance(error, ConfigurationError):  # the database is away, the disk is full: the operator's to mend
+    if isinstance(error, Unavailable):
+        return unavailable(error, request)
+    if isinstance(error, ConfigurationError):  # the operator's to mend
         return unexpected(error, request, status=503)
     status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
     if status is None or not isinstance(error, TreadleError):
