@@ -18,6 +18,7 @@ from treadle.telemetry.ambient import (
     is_measuring,
     observe,
     span,
+    statistics_from,
     timed,
     traceparent,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "is_measuring",
     "observe",
     "span",
+    "statistics_from",
     "timed",
     "traceparent",
 ]

@@ -2,14 +2,18 @@
 next to nothing."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from treadle.ports import Statistics
 from treadle.telemetry.metrics import Metric
 
 #: What a label or a span's attribute may be.
 Value = str | int | float | bool
+
+AskStatistics = Callable[[], Awaitable[Statistics]]
 
 
 class Span(Protocol):
@@ -56,7 +60,8 @@ class Meters(Protocol):
 
     def count(self, metric: Metric, amount: float, labels: dict[str, Value]) -> None: ...
     def observe(self, metric: Metric, value: float, labels: dict[str, Value]) -> None: ...
-    def gauge(self, metric: Metric, value: float, labels: dict[str, Value]) -> None: ...
+    def gauge(self, metric: Metric, read: Callable[[], float]) -> None: ...
+    def statistics_from(self, ask: AskStatistics) -> None: ...
 
     async def exposition(self) -> bytes:
         """All of them in Prometheus's text format. Never raises for a part that is away."""
@@ -107,10 +112,16 @@ def observe(metric: Metric, value: float, **labels: Value) -> None:
         _meters.observe(metric, value, labels)
 
 
-def gauge(metric: Metric, value: float, **labels: Value) -> None:
-    """Sets a gauge."""
+def gauge(metric: Metric, read: Callable[[], float]) -> None:
+    """Shows what `read` gives at each scrape."""
     if _meters is not None:
-        _meters.gauge(metric, value, labels)
+        _meters.gauge(metric, read)
+
+
+def statistics_from(ask: AskStatistics) -> None:
+    """Shows the database's figures, asked for when somebody scrapes."""
+    if _meters is not None:
+        _meters.statistics_from(ask)
 
 
 async def exposition() -> bytes | None:

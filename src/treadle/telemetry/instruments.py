@@ -2,12 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
-from treadle.ports import Statistics
 from treadle.telemetry import ambient
 
 log = structlog.get_logger(__name__)
@@ -19,11 +18,9 @@ _POLL_SECONDS = 0.02
 
 
 @asynccontextmanager
-async def installed(
-    *, otlp_endpoint: str | None = None, statistics: Callable[[], Awaitable[Statistics]] | None = None
-) -> AsyncIterator[None]:
-    """Measures while open, and traces to that collector. `statistics`: the database's, for each scrape. For an entry
-    point, once. Leaving sends the last spans, and waits no longer than FLUSH_SECONDS for that.
+async def installed(*, otlp_endpoint: str | None = None) -> AsyncIterator[None]:
+    """Measures while open, and traces to that collector. For an entry point, once. Leaving sends the last spans, and
+    waits no longer than FLUSH_SECONDS for that.
 
     Raises ConfigurationError for a collector's address that is none, or while the packages for it are missing.
     """
@@ -35,7 +32,7 @@ async def installed(
         from treadle.telemetry.traces import OtlpTraces  # noqa: PLC0415 - an extra, too
 
         traces = OtlpTraces(otlp_endpoint)
-    ambient.use(PrometheusMeters(statistics), traces)
+    ambient.use(PrometheusMeters(), traces)
     try:
         yield
     finally:

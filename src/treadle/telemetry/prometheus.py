@@ -1,7 +1,7 @@
 """The figures, kept by prometheus_client in a registry of our own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 from prometheus_client import (
@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from treadle.ports import Statistics
-from treadle.telemetry.ambient import Value
+from treadle.telemetry.ambient import AskStatistics, Value
 from treadle.telemetry.metrics import (
     KILLS_PENDING,
     METRICS,
@@ -40,28 +40,24 @@ STATISTICS_SECONDS = 5.0
 #: Statistics are asked for at most this often, in seconds: scraping must not load the database.
 STATISTICS_AGE_SECONDS = 1.0
 
-AskStatistics = Callable[[], Awaitable[Statistics]]
-
 
 class PrometheusMeters:
-    """ambient.Meters. Counters and histograms are there from the start, a gauge from when it is first set: a process
-    that has no slots does not say that it has none free."""
+    """ambient.Meters. Counters and histograms are there from the start, a gauge from when somebody has its value: a
+    process that has no slots does not say that it has none free."""
 
-    def __init__(self, statistics: AskStatistics | None) -> None:
+    def __init__(self) -> None:
         # Else there is a second series beside each counter, which nobody asks for.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # its annotations lack this one
         self._registry = CollectorRegistry(auto_describe=False)
-        self._house = _House(statistics)
-        self._kept: dict[Metric, Counter | Histogram | Gauge] = {}
+        self._house: _House | None = None
+        self._kept: dict[Metric, Counter | Histogram] = {}
         #: Looking a labelled figure up in the library costs as much as counting it.
-        self._children: dict[tuple[str, ...], Counter | Histogram | Gauge] = {}
+        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        if statistics is not None:
-            self._registry.register(self._house)
         for metric in METRICS:
             if metric.kind is not Kind.GAUGE:
-                self._make(metric)
+                self._kept[metric] = self._make(metric)
 
     def count(self, metric: Metric, amount: float, labels: dict[str, Value]) -> None:
         child = self._child(metric, labels)
@@ -73,55 +69,48 @@ class PrometheusMeters:
         assert isinstance(child, Histogram)  # noqa: S101 - as above
         child.observe(value)
 
-    def gauge(self, metric: Metric, value: float, labels: dict[str, Value]) -> None:
-        child = self._child(metric, labels)
-        assert isinstance(child, Gauge)  # noqa: S101 - as above
-        child.set(value)
+    def gauge(self, metric: Metric, read: Callable[[], float]) -> None:
+        Gauge(metric.name, metric.help, registry=self._registry).set_function(read)
+
+    def statistics_from(self, ask: AskStatistics) -> None:
+        self._house = _House(ask)
+        self._registry.register(self._house)
 
     async def exposition(self) -> bytes:
-        await self._house.refresh()
+        if self._house is not None:
+            await self._house.refresh()
         return await asyncio.to_thread(generate_latest, self._registry)
 
-    def _child(self, metric: Metric, labels: dict[str, Value]) -> Counter | Histogram | Gauge:
+    def _child(self, metric: Metric, labels: dict[str, Value]) -> Counter | Histogram:
         if not metric.labels:
-            return self._kept.get(metric) or self._make(metric)
+            return self._kept[metric]
         values = tuple([str(labels.get(name, "")) for name in metric.labels])
         key = (metric.name, *values)
         child = self._children.get(key)
         if child is None:
-            child = self._children[key] = (self._kept.get(metric) or self._make(metric)).labels(*values)
+            child = self._children[key] = self._kept[metric].labels(*values)
         return child
 
-    def _make(self, metric: Metric) -> Counter | Histogram | Gauge:
-        made: Counter | Histogram | Gauge
-        match metric.kind:
-            case Kind.COUNTER:
-                made = Counter(metric.name, metric.help, metric.labels, registry=self._registry)
-            case Kind.HISTOGRAM:
-                made = Histogram(
-                    metric.name, metric.help, metric.labels, registry=self._registry, buckets=metric.buckets
-                )
-            case Kind.GAUGE:
-                made = Gauge(metric.name, metric.help, metric.labels, registry=self._registry)
-        self._kept[metric] = made
+    def _make(self, metric: Metric) -> Counter | Histogram:
+        if metric.kind is Kind.HISTOGRAM:
+            return Histogram(metric.name, metric.help, metric.labels, registry=self._registry, buckets=metric.buckets)
+        counter = Counter(metric.name, metric.help, metric.labels, registry=self._registry)
         for value in metric.first:
-            made.labels(value)
-        return made
+            counter.labels(value)
+        return counter
 
 
 class _House(Collector):
     """What the database says of all, asked for when somebody scrapes. While it is away its figures are absent rather
     than old."""
 
-    def __init__(self, ask: AskStatistics | None) -> None:
+    def __init__(self, ask: AskStatistics) -> None:
         self._ask = ask
         self._found: Statistics | None = None
         self._asked: float | None = None
         self._asking = asyncio.Lock()
 
     async def refresh(self) -> None:
-        if self._ask is None:
-            return
         loop = asyncio.get_running_loop()
         async with self._asking:
             if self._asked is not None and loop.time() - self._asked < STATISTICS_AGE_SECONDS:
