@@ -7,18 +7,21 @@ file behind a row that says otherwise, and its synchronous API takes no async it
 import errno
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from anyio import to_thread
 
-from treadle.domain.errors import ConfigurationError, NotFound
+from treadle.blobs.keys import is_key, segments
+from treadle.domain.errors import ConfigurationError, NotFound, Unavailable
+from treadle.ports import BlobEntry
 
 T = TypeVar("T")
 
@@ -29,13 +32,13 @@ _WRITE_BYTES = 1 << 20
 #: A directory may vanish between its making and the rename into it, when another key below it is deleted.
 _RENAME_TRIES = 10
 
-_SEGMENT = re.compile(r"[a-z0-9-][a-z0-9.-]*")
-_MAX_SEGMENT = 255
+#: Entries that one trip to a thread brings.
+_PAGE = 1000
 
 
 class DirectoryBlobs:
     """The Blobs port in `root`. A key with a `/` lies in a directory, so that no key can be another's beginning up to a
-    `/`. An OSError, such as a full disk, comes out as ConfigurationError."""
+    `/`. A full disk is Unavailable, any other OSError a ConfigurationError."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -93,6 +96,13 @@ class DirectoryBlobs:
 
         await self._call(remove)
 
+    async def entries(self, prefix: str = "") -> AsyncIterator[BlobEntry]:
+        prefix = prefix.removesuffix("/")
+        walk = self._walk(self._path(prefix) if prefix else self._root)
+        while page := await self._call(lambda: list(islice(walk, _PAGE))):
+            for entry in page:
+                yield entry
+
     async def check(self) -> None:
         """Also clears away what killed processes left half written."""
 
@@ -104,10 +114,32 @@ class DirectoryBlobs:
         await self._call(probe)
 
     def _path(self, key: str) -> Path:
-        segments = key.split("/")
-        if not all(_SEGMENT.fullmatch(part) and ".." not in part and len(part) <= _MAX_SEGMENT for part in segments):
-            raise ValueError(f"{key!r} is no key for a blob.")
-        return self._root.joinpath(*segments)
+        return self._root.joinpath(*segments(key))
+
+    def _walk(self, directory: Path) -> Iterator[BlobEntry]:
+        waiting = [directory]
+        while waiting:
+            try:
+                with os.scandir(waiting.pop()) as found:
+                    for each in found:
+                        if each.is_dir(follow_symlinks=False):
+                            if each.name != _UNFINISHED:
+                                waiting.append(Path(each.path))
+                        elif entry := self._entry(each):
+                            yield entry
+            except (FileNotFoundError, NotADirectoryError):  # nothing was put there yet, or it was just deleted
+                continue
+
+    def _entry(self, found: os.DirEntry[str]) -> BlobEntry | None:
+        """None for what is no blob, or just went."""
+        key = Path(found.path).relative_to(self._root).as_posix()
+        if not is_key(key) or not found.is_file(follow_symlinks=False):
+            return None
+        try:
+            status = found.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        return BlobEntry(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     async def _call(self, work: Callable[[], T]) -> T:
         """Runs `work` in a thread. When cancelled the thread still comes to its end, so `work` cleans up by itself."""
@@ -120,7 +152,7 @@ class DirectoryBlobs:
 
     def _failure(self, error: OSError) -> ConfigurationError:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return ConfigurationError(
+            return Unavailable(
                 f"There is no space left for files in {self._root}.",
                 hint="Free some, or point TREADLE_DATA_DIR or TREADLE_BLOB_URL at a larger place.",
             )
