@@ -7,9 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -17,9 +15,9 @@ from fastapi import FastAPI
 from treadle import engines, sandbox
 from treadle.api.app import create_app
 from treadle.api.deps import Services
-from treadle.blobs.directory import DirectoryBlobs
+from treadle.blobs.places import open_blobs
 from treadle.clock import SystemClock
-from treadle.domain.errors import ConfigurationError, Unavailable
+from treadle.domain.errors import Unavailable
 from treadle.domain.run import EngineName
 from treadle.ids import RandomUuids
 from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
@@ -87,7 +85,7 @@ async def assemble(settings: Settings, *, wait: Wait | None = None) -> AsyncIter
         stack.push_async_callback(store.close)
         messages = await _messages(settings, wait, stack)
         queue, signals, controls = messages.queue, messages.signals, messages.controls
-        blobs, clock = DirectoryBlobs(blob_directory(settings)), SystemClock()
+        blobs, clock = open_blobs(settings.blob_url, settings), SystemClock()
         new_uuid = RandomUuids()
         identity = Identity(store, clock, new_uuid=new_uuid)
         key = settings.bootstrap_api_key
@@ -167,18 +165,6 @@ async def _once_available(open_it: Callable[[], Awaitable[T]], wait: Wait | None
 def database_url(settings: Settings) -> str:
     """The database's address: the setting's, or SQLite in the data directory."""
     return settings.database_url or sqlite_url(settings.data_dir / DATABASE_FILE)
-
-
-def blob_directory(settings: Settings) -> Path:
-    """Where bytes are kept. Raises ConfigurationError for a place that this version cannot use."""
-    if settings.blob_url is None:
-        return settings.data_dir / "blobs"
-    parts = urlsplit(settings.blob_url)
-    if parts.scheme != "file" or parts.netloc or not parts.path:
-        raise ConfigurationError(
-            "TREADLE_BLOB_URL names a place that this version cannot use.", hint="It takes file:///path of a directory."
-        )
-    return Path(unquote(parts.path))
 
 
 def app(parts: Parts) -> FastAPI:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from treadle import command, sandbox
-from treadle.blobs.directory import DirectoryBlobs
+from treadle.blobs.places import DirectoryPlace, open_blobs, place_of
 from treadle.cli.schema import found_schema
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.run import EngineName
 from treadle.engines.location import find_claude, find_kimi
-from treadle.factory import blob_directory, database_url
+from treadle.factory import database_url
 from treadle.settings import Settings
 from treadle.store import schema
 from treadle.store.address import parse
@@ -214,13 +214,13 @@ async def _database(settings: Settings) -> Check:
 
 async def _blobs(settings: Settings) -> Check:
     try:
-        path = blob_directory(settings)
-        if not path.exists():
-            return Check("blobs", Level.OK, f"{path} (made at the first start)")
-        await DirectoryBlobs(path).check()
+        place = place_of(settings.blob_url, settings)
+        if isinstance(place, DirectoryPlace) and not place.path.exists():
+            return Check("blobs", Level.OK, f"{place} (made at the first start)")
+        await open_blobs(settings.blob_url, settings).check()
     except ConfigurationError as error:
         return Check("blobs", Level.PROBLEM, error.message, error.hint)
-    return Check("blobs", Level.OK, str(path))
+    return Check("blobs", Level.OK, str(place))
 
 
 async def _clock() -> Check:
