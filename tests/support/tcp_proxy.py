@@ -130,7 +130,11 @@ class TcpProxy:
     async def _end(self) -> None:
         if self._server is not None:
             self._server.close()
-        await self._drop_all()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # also of a connection that came just now
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted closes in the loop's next round
 
     async def _drop_all(self) -> None:
         tasks = list(self._tasks)
@@ -162,11 +166,11 @@ class TcpProxy:
         try:
             await asyncio.wait(pumps)
         finally:
+            self._sockets -= ends
+            back.transport.abort()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._sockets -= ends
-            back.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:

@@ -1,0 +1,53 @@
+"""A Git server on a bad day: now and then a push fails, before the server took it or after."""
+
+import random
+import threading
+from collections import Counter
+
+from tests.support.git_faults import Fault, Kind
+from tests.support.git_server import GitServer
+
+#: Of a push's two requests, each: how likely it fails. A push is tried again a few times, so that few runs may hit
+#: a row of failures long enough to fail.
+PUSH_FAULTS = 0.12
+
+_BEFORE = "a push fails before the server took it"
+_AFTER = "a push fails after the server took it"
+_SLOWLY = "a push takes a second longer"
+
+#: By request: what happens to it, each as likely as the other.
+_FAULTS = {
+    Kind.RECEIVE_REFS: [
+        (_BEFORE, Fault(Kind.RECEIVE_REFS, 0, status=503)),
+        (_BEFORE, Fault(Kind.RECEIVE_REFS, 0, is_dropped=True)),
+    ],
+    Kind.RECEIVE: [
+        (_BEFORE, Fault(Kind.RECEIVE, 0, status=503)),
+        (_BEFORE, Fault(Kind.RECEIVE, 0, is_dropped=True)),
+        (_AFTER, Fault(Kind.RECEIVE, 0, is_dropped_after=True)),
+        (_AFTER, Fault(Kind.RECEIVE, 0, is_dropped_after=True)),
+        (_SLOWLY, Fault(Kind.RECEIVE, 0, delay=1.0)),
+    ],
+}
+
+
+class FlakyGitServer(GitServer):
+    """As GitServer, while `is_flaky`. `counts` says how often it did what."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self.is_flaky = False
+        self._random = random.Random(seed)
+        self._random_lock = threading.Lock()
+
+    def take_fault(self, kind: Kind) -> Fault | None:
+        asked = super().take_fault(kind)
+        if asked is not None or not self.is_flaky or kind not in {Kind.RECEIVE, Kind.RECEIVE_REFS}:
+            return asked
+        with self._random_lock:
+            if self._random.random() >= PUSH_FAULTS:
+                return None
+            name, fault = self._random.choice(_FAULTS[kind])
+            self.counts[name] += 1
+        return fault
