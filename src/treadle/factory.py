@@ -122,6 +122,18 @@ async def assemble(settings: Settings, *, wait: Wait | None = None) -> AsyncIter
         yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, new_uuid, services, first_admin)
 
 
+@asynccontextmanager
+async def storage(settings: Settings) -> AsyncIterator[tuple[Store, Blobs]]:
+    """Only what is kept: for commands that look after it, and need no broker, no key and no administrator. Raises
+    ConfigurationError, Unavailable."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = await _store(settings, None)
+    try:
+        yield store, open_blobs(settings.blob_url, settings)
+    finally:
+        await store.close()
+
+
 async def _store(settings: Settings, wait: Wait | None) -> SqlStore:
     return await _once_available(
         lambda: SqlStore.open(database_url(settings), connections=settings.database_connections), wait
