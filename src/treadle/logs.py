@@ -12,13 +12,14 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from treadle.domain.states import Phase
 from treadle.redaction import MASK, Redactor, secrets_of
 from treadle.settings import Settings
 
 __all__ = ["MASK", "Redactor", "configure", "redact_live", "redacting", "run_context", "secrets_of"]
 
 #: Libraries whose information is our noise: one line a request, a migration or a connection.
-_QUIET = ("alembic", "asyncio", "httpcore2", "httpx2", "sqlalchemy")
+_QUIET = ("aio_pika", "aiormq", "alembic", "asyncio", "httpcore2", "httpx2", "sqlalchemy", "urllib3")
 
 #: The redactors of the runs alive in this process. A tuple, replaced whole, so that any thread may read it any time.
 _live: tuple[Redactor, ...] = ()
@@ -47,9 +48,10 @@ def redact_live(text: str) -> str:
 
 
 @contextmanager
-def run_context(*, run: UUID | None = None, step: int | None = None) -> Iterator[None]:
-    """Puts `run` and `step` (its position) on every line that is logged inside; tasks started inside inherit them."""
-    given: Mapping[str, str | int | None] = {"run": str(run) if run is not None else None, "step": step}
+def run_context(*, run: UUID | None = None, step: int | None = None, phase: Phase | None = None) -> Iterator[None]:
+    """Puts `run`, `step` (its position) and `phase` on every line that is logged inside; tasks started inside inherit
+    them. Beside them stands `trace_id`, where there is a trace (`treadle.telemetry`)."""
+    given: Mapping[str, str | int | None] = {"run": str(run) if run is not None else None, "step": step, "phase": phase}
     with structlog.contextvars.bound_contextvars(**{key: value for key, value in given.items() if value is not None}):
         yield
 

@@ -40,7 +40,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
         redoc_url=None,
         exception_handlers={HTTPException: on_http_error, Exception: on_unexpected},
     )
-    streams = Streams(services.runs, wire.event_frame)
+    streams = Streams(services.runs, wire.event_frame, services.clock)
     app.state.streams = streams
     rate = Rate.parse(settings.rate_limit_code_generation)
     limit = RateLimit(rate, services.clock, name="code-generation") if rate is not None else None

@@ -1,14 +1,16 @@
 """Runs' events as server-sent events: read from the store once, encoded once, sent to all who follow."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from treadle import telemetry
 from treadle.domain.events import Event
 from treadle.domain.run import Run
+from treadle.ports import Clock
 from treadle.services.runs import Runs
 
 #: An event as it goes over the wire.
@@ -31,8 +33,9 @@ CATCH_UP_PAGE = 200
 class Streams:
     """Every stream of this process. A slow reader delays nobody: it falls behind what is kept and reads the store."""
 
-    def __init__(self, runs: Runs, frame: Frame, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(self, runs: Runs, frame: Frame, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
         self._runs = runs
+        self._clock = clock
         self._frame = frame
         self._heartbeat_seconds = heartbeat_seconds
         self._channels: dict[int, _Channel] = {}
@@ -111,6 +114,8 @@ class Streams:
                 for event in page:
                     channel.add(event.number, self._frame(event))
                 channel.wake()
+                if telemetry.is_measuring():
+                    self._note_lag(page, run.last_event)
         except Exception:  # noqa: BLE001 - logged, whatever it is
             # The readers' streams break off without their end, and the clients come back.
             structlog.get_logger(__name__).exception("stream_failed", run=str(run.uuid))
@@ -118,6 +123,13 @@ class Streams:
         finally:
             channel.is_over = True
             channel.wake()
+
+    def _note_lag(self, page: Sequence[Event], last_before: int) -> None:
+        """Of what happened since somebody began to follow; what was there before waited for nobody."""
+        now = self._clock.now()
+        for event in page:
+            if event.number > last_before:
+                telemetry.observe(telemetry.EVENT_LAG_SECONDS, max(0.0, (now - event.date).total_seconds()))
 
 
 class Reader:

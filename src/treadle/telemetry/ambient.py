@@ -84,7 +84,7 @@ def is_measuring() -> bool:
 
 def timed(metric: Metric | None, name: str, **attributes: Value) -> Timing:
     """Measures the body: `metric` gets its seconds, and a span has the name. The metric's label `outcome`, where it has
-    one, becomes ok, error or cancelled by how the body ends."""
+    one, becomes ok, error or cancelled by how the body ends, unless the body sets it."""
     if _meters is None and _traces is None:
         return _NOTHING
     return _Measured(metric, name, attributes)
@@ -200,7 +200,7 @@ class _Measured:
         if self._open is not None:
             self._open.end(error)
         if self._metric is not None and self._meters is not None:
-            self._meters.observe(self._metric, elapsed, {**self._attributes, "outcome": outcome_of(error)})
+            self._meters.observe(self._metric, elapsed, {"outcome": outcome_of(error), **self._attributes})
 
     def set(self, **attributes: Value) -> None:
         self._attributes.update(attributes)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from treadle import command
+from treadle import command, telemetry
 from treadle.command import CommandError, CommandNotFound, CommandTimedOut, Completed, OutputTooLarge
 from treadle.domain.errors import GitError, GitTimedOut, WorkspaceError
 
@@ -123,25 +123,35 @@ class Git:
         """Runs `git arguments`. Raises GitError for an exit code that is not `accepted` (None accepts any),
         GitTimedOut, WorkspaceError."""
         access = access or Access()
-        try:
-            done = await command.run(
-                (*access.prefix, *self.argv(*arguments, options=access.options)),
-                environment={**self.environment, **access.environment},
-                cwd=self.cwd,
-                stdin=access.stdin or stdin,
-                seconds=seconds or self.seconds,
-                output_bytes=OUTPUT_BYTES,
-                kept_fds=self.kept_fds,
-            )
-        except CommandError as error:
-            raise failure_of(arguments, error) from error
-        if accepted is not None and done.exit_code not in accepted:
-            raise GitError(f"git {verb(arguments)} failed: {last_line(done.stderr) or f'exit code {done.exit_code}'}.")
-        return done
+        with measured(arguments) as span:
+            try:
+                done = await command.run(
+                    (*access.prefix, *self.argv(*arguments, options=access.options)),
+                    environment={**self.environment, **access.environment},
+                    cwd=self.cwd,
+                    stdin=access.stdin or stdin,
+                    seconds=seconds or self.seconds,
+                    output_bytes=OUTPUT_BYTES,
+                    kept_fds=self.kept_fds,
+                )
+            except CommandError as error:
+                raise failure_of(arguments, error) from error
+            if accepted is not None and done.exit_code not in accepted:
+                said = last_line(done.stderr) or f"exit code {done.exit_code}"
+                raise GitError(f"git {verb(arguments)} failed: {said}.")
+            if accepted is None and done.exit_code != 0:  # the caller makes a better error of it
+                span.set(outcome="error", exit_code=done.exit_code)
+            return done
 
     async def out(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """Its output, when it succeeds."""
         return (await self.run(*arguments, stdin=stdin)).stdout
+
+
+def measured(arguments: Sequence[str]) -> telemetry.Timing:
+    """Around one command. Of `arguments` only the verb is said: the rest holds addresses, branches and paths."""
+    name = verb(arguments)
+    return telemetry.timed(telemetry.GIT_SECONDS, f"git {name}", command=name)
 
 
 def verb(arguments: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from treadle.ports import Box, Commit, DiffSummary, Prepared
 from treadle.workspace import index_file, messages
 from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.delivery import Delivery
-from treadle.workspace.git import Git, failure_of, last_line
+from treadle.workspace.git import Git, failure_of, last_line, measured
 from treadle.workspace.locks import FileLock
 from treadle.workspace.mirrors import Loans
 from treadle.workspace.place import Place
@@ -161,6 +161,10 @@ class GitWorkspace:
 
     async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
         self._check_tree()
+        with measured(DIFF_ARGUMENTS):
+            return await self._write_diff(json_path, patch_path)
+
+    async def _write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
         revisions = (self._prepared.source_sha, self._head)
         arguments = (*DIFF_ARGUMENTS, *revisions)
         encoder, read, patch_bytes = DiffEncoder(), 0, 0

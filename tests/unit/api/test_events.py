@@ -176,7 +176,7 @@ async def test_what_another_process_writes_is_found_without_a_signal(here: Deplo
 @pytest.mark.anyio
 async def test_a_quiet_stream_beats(here: Deployment) -> None:
     process, run, _ = await begin(here)
-    beating = Streams(here.services.runs, lambda event: b"%d" % event.number, heartbeat_seconds=0.01)
+    beating = Streams(here.services.runs, lambda event: b"%d" % event.number, here.clock, heartbeat_seconds=0.01)
     frames = beating.frames(run, 0, Reader())
     assert await anext(frames) == b"12"
     assert await anext(frames) == HEARTBEAT
@@ -225,7 +225,7 @@ def counting(here: Deployment, encoded: list[int]) -> Streams:
         encoded.append(event.number)
         return b"%d;" % event.number
 
-    return Streams(here.services.runs, frame)
+    return Streams(here.services.runs, frame, here.clock)
 
 
 def channel_of(streams: Streams) -> Any:
@@ -336,7 +336,7 @@ async def test_a_run_that_cannot_be_read_breaks_off_and_says_so_in_the_log(here:
             raise ValueError("a defect")
         return b"%d;" % event.number
 
-    streams = Streams(here.services.runs, frame)
+    streams = Streams(here.services.runs, frame, here.clock)
     with pytest.raises(ConnectionError):
         await asyncio.wait_for(read_all(streams, run), PATIENCE)
     assert streams.open_runs == 0
