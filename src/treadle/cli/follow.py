@@ -22,6 +22,13 @@ async def follow(client: AsyncClient, process: Process, view: View) -> RunView:
     return view.run
 
 
+async def is_cut(client: AsyncClient, process: Process) -> bool:
+    """Whether its earlier events are not kept any more."""
+    async with aclosing(client.processes.events(process.id, follow=False)) as events:
+        first = await anext(events, None)
+    return first is not None and first.number > 1
+
+
 def exit_code(run: RunView) -> int:
     """0 for success only."""
     return 0 if run.status == "Success" else FAILED

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import Final
 
 from treadle import AsyncClient, Process
 from treadle.cli import interrupts, output
 from treadle.cli.failures import Stopped
-from treadle.cli.follow import as_it_is, before_events, exit_code, follow, show
+from treadle.cli.follow import as_it_is, before_events, exit_code, follow, is_cut, show
 from treadle.cli.interrupts import Interrupts
 from treadle.cli.lines import ID_COLUMNS, ago, event_line, full_text, when
 from treadle.cli.options import Wish
@@ -22,6 +23,8 @@ from treadle.domain.states import RunStatus
 
 #: Longest time that a kill may take to be answered, in seconds.
 KILL_SECONDS = 20.0
+
+_CUT: Final = "The run's earlier events are not kept any more."
 
 
 class Remote:
@@ -77,7 +80,11 @@ class Remote:
         async def work(client: AsyncClient) -> None:
             process = await find(client, beginning)
             async with aclosing(client.processes.events(process.id, follow=follows)) as events:
+                is_first = True
                 async for event in events:
+                    if is_first and event.number > 1:
+                        output.note(_CUT)
+                    is_first = False
                     if self._is_json:
                         output.as_json(dict(event.raw), indent=False)
                         continue
@@ -119,8 +126,12 @@ class Remote:
         self._do(work)
 
     async def _watch(self, client: AsyncClient, process: Process) -> None:
-        view = view_of(before_events(process), as_json=self._is_json, hint="Ctrl-C leaves the run going")
         with Interrupts():
+            run = before_events(process)
+            if process.date_started is not None and await is_cut(client, process):
+                output.note(_CUT)
+                run = as_it_is(process)
+            view = view_of(run, as_json=self._is_json, hint="Ctrl-C leaves the run going")
             try:
                 run = await follow(client, process, view)
             finally:

@@ -27,6 +27,9 @@ PAGE = 1000
 EVENTS_PAGE = 200
 
 
+_PRUNED = "What ended runs left may be removed after a while."
+
+
 class DiffForm(StrEnum):
     """The two forms of a run's diff; the values are the names of its artifacts."""
 
@@ -193,9 +196,10 @@ class Runs:
 
     async def artifact(self, principal: Principal, uuid: UUID, name: str) -> Content:
         """Raises NotFound."""
-        content = await self._content(await self.get(principal, uuid), name)
+        run = await self.get(principal, uuid)
+        content = await self._content(run, name)
         if content is None:
-            raise NotFound("There is no such artifact.")
+            raise NotFound("There is no such artifact.", hint=_PRUNED if run.is_finished else None)
         return content
 
     async def _content(self, run: Run, name: str) -> Content | None:

@@ -128,6 +128,11 @@ class Processes:
         if content is not None:
             return await download(content, media_type=media_type, headers=headers)
         if any(step.commit_sha for step in run.steps):
+            if run.is_finished:
+                raise NotFound(
+                    "The diff of this process is not kept any more.",
+                    hint=f"Its commits are on the branch '{run.branch_work}'.",
+                )
             raise NotFound("The diff of this process's commits is not there yet.", hint="Ask again in a moment.")
         return Response(_EMPTY_DIFF[form], headers=headers)
 
@@ -144,7 +149,11 @@ class Processes:
     async def _process(self, run: Run) -> Response:
         if run.generate_diff and run.is_finished and (diff := await self._runs.diff_of(run)) is not None:
             head, tail = process_around_diff(run)
-            return await download(diff, media_type=JSON, head=head, tail=tail)
+            try:
+                return await download(diff, media_type=JSON, head=head, tail=tail)
+            except NotFound:  # pruned at this very moment, or lost
+                if await self._runs.diff_of(run) is not None:
+                    raise
         return Response(process_bytes(run), media_type=JSON)
 
 
