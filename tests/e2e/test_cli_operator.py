@@ -225,7 +225,7 @@ def test_the_doctor_reports_settings_that_do_not_load(cli: Cli) -> None:
 
 
 def test_the_doctor_goes_on_past_addresses_that_it_cannot_use(cli: Cli) -> None:
-    unusable = {"TREADLE_BLOB_URL": "s3://bucket/treadle", "TREADLE_DATABASE_URL": "mysql://host/treadle"}
+    unusable = {"TREADLE_BLOB_URL": "ftp://host/treadle", "TREADLE_DATABASE_URL": "mysql://host/treadle"}
     checks = {
         check["name"]: check["level"] for check in cli.run("doctor", "--json", code=1, extra=unusable).json["checks"]
     }

@@ -97,8 +97,7 @@ class DirectoryBlobs:
         await self._call(remove)
 
     async def entries(self, prefix: str = "") -> AsyncIterator[BlobEntry]:
-        prefix = prefix.removesuffix("/")
-        walk = self._walk(self._path(prefix) if prefix else self._root)
+        walk = self._walk(self._path(prefix.removesuffix("/")) if prefix else self._root)
         while page := await self._call(lambda: list(islice(walk, _PAGE))):
             for entry in page:
                 yield entry

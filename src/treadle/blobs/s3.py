@@ -111,8 +111,8 @@ class S3Blobs:
             await self._call(partial(obstore.delete, self._store, [each["path"] for each in page]))
 
     async def entries(self, prefix: str = "") -> AsyncIterator[BlobEntry]:
-        prefix = prefix.removesuffix("/")
         if prefix:
+            prefix = prefix.removesuffix("/")
             segments(prefix)
         pages = self._list(prefix)
         while page := await self._call(lambda: next(pages, ())):
