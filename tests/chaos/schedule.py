@@ -1,7 +1,6 @@
 """What goes wrong and when: made from a seed before anything starts, so that it can be repeated."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -78,27 +77,28 @@ def schedule(
     """Incidents in the order of their times, one in about `every` seconds, none after `seconds`. Each kind comes up
     before one comes up twice, in an order that the seed decides."""
     chance = random.Random(seed)
-    kinds = _in_turn(chance, has_broker=has_broker)
+    kinds = [kind for kind in Trouble if has_broker or kind not in _NEEDS_BROKER]
+    due = chance.sample(kinds, len(kinds))
     free: dict[str, float] = {}
     made: list[Incident] = []
     at = 1.0
     while at < seconds:
-        trouble = next(kinds)
+        drawn = chance.choices(kinds, [_KINDS[kind].weight for kind in kinds])[0]
+        for trouble in (*due, drawn):
+            targets = [name for name in _targets(trouble, workers, apis) if free.get(name, 0.0) <= at]
+            if targets:
+                break
+        else:
+            at += 1.0
+            continue
+        if trouble in due:
+            due.remove(trouble)
+        target = chance.choice(targets)
         lasts = round(chance.uniform(_KINDS[trouble].least, _KINDS[trouble].most), 1)
-        targets = [name for name in _targets(trouble, workers, apis) if free.get(name, 0.0) <= at]
-        if targets:
-            target = chance.choice(targets)
-            made.append(Incident(round(at, 1), trouble, target, lasts))
-            free[target] = at + lasts + REST_SECONDS.get(target, NODE_REST_SECONDS)
+        made.append(Incident(round(at, 1), trouble, target, lasts))
+        free[target] = at + lasts + REST_SECONDS.get(target, NODE_REST_SECONDS)
         at += chance.expovariate(1 / every)
     return made
-
-
-def _in_turn(chance: random.Random, *, has_broker: bool) -> Iterator[Trouble]:
-    kinds = [kind for kind in Trouble if has_broker or kind not in _NEEDS_BROKER]
-    yield from chance.sample(kinds, len(kinds))
-    while True:
-        yield chance.choices(kinds, [_KINDS[kind].weight for kind in kinds])[0]
 
 
 def _targets(trouble: Trouble, workers: list[str], apis: list[str]) -> list[str]:
