@@ -105,11 +105,17 @@ class World:
         return [event.type for event in await self.told(run_id)]
 
 
-def a_draft(*texts: str, file_ids: tuple[UUID, ...] = (), repository_id: int | None = None) -> RunDraft:
+_branches = itertools.count(1)
+
+
+def a_draft(
+    *texts: str, file_ids: tuple[UUID, ...] = (), repository_id: int | None = None, branch: str | None = None
+) -> RunDraft:
+    """`branch`: the work branch; None: one that no other run has."""
     return RunDraft(
         git_url="https://git.example.org/group/project.git",
         branch_source="main",
-        branch_work="work",
+        branch_work=branch or f"work-{next(_branches)}",
         steps=tuple(StepDraft(text) for text in texts or ("Add tests", "Mend them")),
         engine=EngineName.DUMMY,
         file_ids=file_ids,

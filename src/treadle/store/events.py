@@ -22,6 +22,11 @@ _AFTER = Prepared(
 )
 
 
+def size_of(drafts: Sequence[Draft]) -> int:
+    """Bytes of their data, as written."""
+    return sum(len(event_json(draft.data)) for draft in drafts)
+
+
 def write(session: Session, run_id: int, last: int, drafts: Sequence[Draft], now: datetime) -> None:
     """`last`: the number of the last of them."""
     written = micros(now)

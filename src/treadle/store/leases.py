@@ -1,47 +1,22 @@
-"""What a worker does with a run that it holds, and the sweeps that take runs from workers that are gone."""
+"""What a worker does with a run that it holds."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Boolean, Select, bindparam, func, or_, select, update
+from sqlalchemy import Boolean, bindparam, or_, select, update
 
-from treadle.domain.errors import AlreadyFinished
+from treadle.domain.errors import AlreadyFinished, Conflict
 from treadle.domain.events import Draft, EventType
-from treadle.domain.run import Run
-from treadle.domain.states import RunStatus, sources_of
+from treadle.domain.states import RunStatus
 from treadle.ports import Fence, Pulse, StepUpdate
 from treadle.store import step_updates
+from treadle.store.events import size_of
 from treadle.store.events import write as write_events
-from treadle.store.prepared import Prepared, among, constant
-from treadle.store.run_rows import load
+from treadle.store.prepared import Prepared, Row, constant
 from treadle.store.session import Executor, Session
 from treadle.store.tables import runs
 from treadle.store.transitions import end, held, lease_lost, requeue, standing
-from treadle.store.values import micros, plain
-
-_IS_NEW = among(runs.c.status, sources_of(RunStatus.RUNNING))
-
-
-def _claim(pick: Select[tuple[int]]) -> Prepared:
-    """`pick` names one run; a row that another claim has locked is passed over (SQLite has one writer at a time)."""
-    return Prepared(
-        update(runs)
-        .where(runs.c.id == pick.with_for_update(skip_locked=True).scalar_subquery(), _IS_NEW)
-        .values(
-            status=constant(RunStatus.RUNNING),
-            lease=runs.c.lease + 1,
-            worker=bindparam("by", type_=runs.c.worker.type),
-            last_event=runs.c.last_event + 1,
-            date_started=func.coalesce(runs.c.date_started, bindparam("now", type_=runs.c.date_started.type)),
-            date_updated=bindparam("now", type_=runs.c.date_updated.type),
-            date_runner_ping=bindparam("now", type_=runs.c.date_runner_ping.type),
-        )
-        .returning(runs.c.id, runs.c.lease, runs.c.last_event)
-    )
-
-
-_CLAIM_OLDEST = _claim(select(runs.c.id).where(_IS_NEW).order_by(runs.c.id).limit(1))
-_CLAIM_ONE = _claim(select(runs.c.id).where(runs.c.id == bindparam("run"), _IS_NEW))
+from treadle.store.values import micros
 
 _IS_HELD = (
     runs.c.id == bindparam("run"),
@@ -54,16 +29,21 @@ _PING = Prepared(
     .values(date_runner_ping=bindparam("now", type_=runs.c.date_runner_ping.type))
     .returning(runs.c.date_kill_requested, runs.c.secrets_version)
 )
-_RECORD = Prepared(
+_record = (
     update(runs)
     .where(*_IS_HELD)
     .values(
         last_event=runs.c.last_event + bindparam("count", type_=runs.c.last_event.type),
+        event_bytes=runs.c.event_bytes + bindparam("bytes", type_=runs.c.event_bytes.type),
         has_diff=or_(runs.c.has_diff, bindparam("diff", type_=Boolean)),
         date_updated=bindparam("now", type_=runs.c.date_updated.type),
     )
     .returning(runs.c.last_event)
 )
+_RECORD = Prepared(_record)
+_number = bindparam("number", type_=runs.c.last_write.type)
+_RECORD_ONCE = Prepared(_record.where(runs.c.last_write == _number - 1).values(last_write=_number))
+_WRITTEN = Prepared(select(runs.c.last_write, runs.c.last_event).where(*_IS_HELD))
 _MARK_KILL = Prepared(
     update(runs)
     .where(
@@ -73,6 +53,7 @@ _MARK_KILL = Prepared(
     )
     .values(
         last_event=runs.c.last_event + 1,
+        event_bytes=runs.c.event_bytes + len("{}"),
         date_updated=bindparam("now", type_=runs.c.date_updated.type),
         date_kill_requested=bindparam("now", type_=runs.c.date_kill_requested.type),
     )
@@ -84,25 +65,11 @@ class Leases:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    async def claim(self, worker: str, now: datetime, *, run_id: int | None = None) -> Run | None:
-        def work(session: Session) -> Run | None:
-            if run_id is None:
-                row = session.one(_CLAIM_OLDEST, by=plain(worker), now=micros(now))
-            else:
-                row = session.one(_CLAIM_ONE, by=plain(worker), now=micros(now), run=run_id)
-            if row is None:
-                return None
-            claimed, lease, last = row
-            started = Draft(EventType.RUN_STARTED, {"worker": worker, "lease": lease})
-            write_events(session, claimed, last, [started], now)
-            return load(session, run_id=claimed)
-
-        return await self._executor.write(work)
-
     async def ping(self, fence: Fence, now: datetime) -> Pulse:
-        row = await self._executor.write(
-            lambda session: session.one(_PING, run=fence.run_id, held=fence.lease, now=micros(now))
-        )
+        def work(session: Session) -> Row | None:
+            return session.one(_PING, run=fence.run_id, held=fence.lease, now=micros(now))
+
+        row = await self._executor.write(work, again=work)
         if row is None:
             raise lease_lost(fence)
         return Pulse(row[0] is not None, row[1])
@@ -115,13 +82,23 @@ class Leases:
         *,
         step: StepUpdate | None = None,
         has_diff: bool = False,
+        write: int | None = None,
     ) -> int:
+        written = size_of(events)
+
         def work(session: Session) -> int:
-            row = session.one(
-                _RECORD, run=fence.run_id, held=fence.lease, count=len(events), diff=has_diff, now=micros(now)
-            )
+            values = {
+                "run": fence.run_id,
+                "held": fence.lease,
+                "count": len(events),
+                "bytes": written,
+                "diff": has_diff,
+                "now": micros(now),
+            }
+            statement = _RECORD if write is None else _RECORD_ONCE
+            row = session.one(statement, **values, number=write)
             if row is None:
-                raise lease_lost(fence)
+                return _written_before(session, fence, write)
             last: int = row[0]
             if events:
                 write_events(session, fence.run_id, last, events, now)
@@ -129,7 +106,7 @@ class Leases:
                 step_updates.apply(session, fence.run_id, step, now)
             return last
 
-        return await self._executor.write(work)
+        return await self._executor.write(work, again=None if write is None else work)
 
     async def finish(
         self,
@@ -140,9 +117,15 @@ class Leases:
         *,
         output: str | None = None,
     ) -> None:
-        await self._executor.write(
-            lambda session: end(session, held(session, fence), status, failure_details, now, output=output)
-        )
+        def work(session: Session) -> None:
+            end(session, held(session, fence), status, failure_details, now, output=output)
+
+        def again(session: Session) -> None:
+            run = standing(session, fence.run_id)
+            if run.lease != fence.lease or run.status is not status:
+                work(session)
+
+        await self._executor.write(work, again=again)
 
     async def release(self, fence: Fence, now: datetime) -> None:
         """A run that is to be killed is Killed instead: nobody else should begin with it."""
@@ -154,7 +137,12 @@ class Leases:
             else:
                 end(session, run, RunStatus.KILLED, None, now)
 
-        await self._executor.write(work)
+        def again(session: Session) -> None:
+            run = standing(session, fence.run_id)
+            if run.lease == fence.lease and run.status is RunStatus.RUNNING:
+                work(session)
+
+        await self._executor.write(work, again=again)
 
     async def request_kill(self, run_id: int, now: datetime) -> RunStatus:
         def work(session: Session) -> RunStatus:
@@ -169,4 +157,19 @@ class Leases:
                 write_events(session, run_id, row[0], [Draft(EventType.RUN_KILL_REQUESTED)], now)
             return RunStatus.RUNNING
 
-        return await self._executor.write(work)
+        def again(session: Session) -> RunStatus:
+            run = standing(session, run_id)
+            return run.status if run.status is RunStatus.KILLED else work(session)
+
+        return await self._executor.write(work, again=again)
+
+
+def _written_before(session: Session, fence: Fence, write: int | None) -> int:
+    """The newest event's number, if it was only the answer that was lost. Raises LeaseLost."""
+    row = session.one(_WRITTEN, run=fence.run_id, held=fence.lease)
+    if row is None:
+        raise lease_lost(fence)
+    last_write, last_event = row
+    if last_write != write:
+        raise Conflict(f"Write {write} of run {fence.run_id} does not follow write {last_write}.")
+    return int(last_event)

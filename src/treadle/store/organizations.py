@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
 from treadle.domain.errors import Conflict, NotFound
@@ -16,8 +16,17 @@ from treadle.store.values import date_of, micros, plain
 
 _USER_COLUMNS = (users.c.id, users.c.uuid, users.c.email, users.c.name, users.c.date_created)
 
-_ADD_ORGANIZATION = Prepared(insert_into(organizations).returning(organizations.c.id))
-_ORGANIZATIONS = Prepared(select(*organizations.columns).order_by(organizations.c.id))
+_ADD_ORGANIZATION = Prepared(insert_into(organizations, "uuid", "name", "date_created").returning(organizations.c.id))
+_ORGANIZATIONS = Prepared(
+    select(organizations.c.id, organizations.c.uuid, organizations.c.name, organizations.c.date_created).order_by(
+        organizations.c.id
+    )
+)
+_SET_SLOTS = Prepared(
+    update(organizations)
+    .where(organizations.c.id == bindparam("organization"))
+    .values(slots=bindparam("slots", type_=organizations.c.slots.type))
+)
 _FIRST_ORGANIZATION = Prepared(select(organizations.c.id).limit(1))
 _ADD_USER = Prepared(
     insert_or(users)
@@ -67,6 +76,13 @@ class Organizations:
     async def organizations(self) -> Sequence[Organization]:
         rows = await self._executor.read(lambda session: session.all(_ORGANIZATIONS))
         return tuple(Organization(id_, UUID(uuid), name, date_of(created)) for id_, uuid, name, created in rows)
+
+    async def set_slots(self, organization_id: int, slots: int | None) -> None:
+        def work(session: Session) -> None:
+            if not session.run(_SET_SLOTS, organization=organization_id, slots=slots):
+                raise NotFound(f"There is no organization {organization_id}.")
+
+        await self._executor.write(work, again=work)
 
     async def add_user(self, email: str, name: str, uuid: UUID, now: datetime) -> User:
         def work(session: Session) -> User:

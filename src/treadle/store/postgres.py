@@ -47,6 +47,10 @@ _SENTENCES = {
 }
 
 
+_WAIT = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_TRY = b"SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+
+
 class PostgresSession:
     def __init__(self, connection: Connection) -> None:
         self._cursor = connection.cursor()
@@ -67,11 +71,15 @@ class PostgresSession:
         text, constants = statement.postgres
         self._cursor.executemany(text, [{**constants, **row} for row in rows])
 
+    def lock(self, name: str, /, *, wait: bool) -> bool:
+        row = self._cursor.execute(_WAIT if wait else _TRY, (name,)).fetchone()
+        return wait or (row is not None and bool(row[0]))
+
 
 class PostgresExecutor:
     """Executor on one server. Writes run at READ COMMITTED: each locks the run's row, or compares and sets, first."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, connections: int = 10) -> None:
         self._name = url.render_as_string(hide_password=True)
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             make_conninfo(**_arguments(url)),
@@ -84,7 +92,7 @@ class PostgresExecutor:
         self._writes: Lane[Connection] = Lane("store-write", [self._serve] * WRITERS, batch=1)
         self._reads: Lane[Connection] = Lane("store-read", [self._serve] * READERS, batch=1)
 
-    async def write(self, work: Callable[[Session], T]) -> T:
+    async def write(self, work: Callable[[Session], T], *, again: Callable[[Session], T] | None = None) -> T:
         return cast("T", await self._writes.submit(partial(_write, work)))
 
     async def read(self, work: Callable[[Session], T]) -> T:

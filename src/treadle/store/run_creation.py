@@ -1,6 +1,7 @@
 """Creates runs: run, steps, first event, secrets and idempotency key, in one transaction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -13,10 +14,11 @@ from treadle.domain.identity import Principal
 from treadle.domain.run import Run, RunDraft, Step
 from treadle.domain.states import RunStatus, StepStatus
 from treadle.ports import Idempotency
-from treadle.store import events, secrets
+from treadle.store import branches, events, secrets
+from treadle.store.branch_key import branch_key
 from treadle.store.prepared import Prepared, constant, insert_into
 from treadle.store.run_rows import load
-from treadle.store.session import Dangling, Executor, Session
+from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import idempotency_keys, run_files, runs, steps
 from treadle.store.values import json_of, micros, plain
 
@@ -24,7 +26,8 @@ _ZERO: ColumnElement[int] = literal_column("0")
 
 _GIVEN = (
     "uuid", "organization_id", "organization_uuid", "user_id", "user_uuid", "repository_id", "git_url", "branch_source",
-    "branch_work", "code_guidelines", "file_ids", "generate_diff", "engine", "model",
+    "branch_work", "code_guidelines", "file_ids", "generate_diff", "engine", "model", "branch_key", "holds_branch",
+    "traceparent", "event_bytes",
 )  # fmt: skip
 _INSERT_RUN = Prepared(
     insert_into(
@@ -35,6 +38,7 @@ _INSERT_RUN = Prepared(
         lost_workers=_ZERO,
         secrets_version=_ZERO,
         last_event=literal_column("1"),
+        last_write=_ZERO,
         has_diff=false(),
         date_created=bindparam("now", type_=runs.c.date_created.type),
         date_updated=bindparam("now", type_=runs.c.date_updated.type),
@@ -76,6 +80,12 @@ _KEY = Prepared(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    run_id: int
+    holds_branch: bool
+
+
 class RunCreation:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -90,34 +100,49 @@ class RunCreation:
         secrets: Mapping[str, str],
         now: datetime,
         idempotency: Idempotency | None = None,
+        traceparent: str | None = None,
     ) -> tuple[Run, bool]:
         steps = tuple(
             Step(step_id, position, plain(step.text), step.is_commitable, step.is_structured)
             for position, (step_id, step) in enumerate(zip(step_ids, draft.steps, strict=True), 1)
         )
 
-        def work(session: Session) -> Run | int:
-            """The run that was there, or the id of the new one."""
+        key = branch_key(plain(draft.git_url), plain(draft.branch_work))
+
+        def work(session: Session) -> tuple[Run, bool]:
             if idempotency is not None:
                 earlier = _earlier(session, principal, uuid, idempotency, now)
                 if earlier is not None:
-                    return load(session, uuid=earlier)
-            return _insert(session, draft, principal, uuid, steps, secrets, now)
+                    return load(session, uuid=earlier), earlier == uuid
+            made = _insert(session, draft, principal, uuid, steps, secrets, now, key=key, traceparent=traceparent)
+            return _run(made, draft, principal, uuid, steps, now, traceparent), True
+
+        def again(session: Session) -> tuple[Run, bool]:
+            try:
+                return load(session, uuid=uuid), True
+            except NotFound:
+                return work(session)
 
         try:
-            made = await self._executor.write(work)
+            return await self._executor.write(work, again=again)
+        except Taken:  # the call was repeated
+            return await self._executor.write(again)
         except Dangling as error:
             raise NotFound("A file, the repository or the owner of this run does not exist any more.") from error
-        # Not read back: what was written is known.
-        return (made, False) if isinstance(made, Run) else (_run(made, draft, principal, uuid, steps, now), True)
 
 
 def _run(
-    run_id: int, draft: RunDraft, principal: Principal, uuid: UUID, run_steps: tuple[Step, ...], now: datetime
+    made: _Made,
+    draft: RunDraft,
+    principal: Principal,
+    uuid: UUID,
+    run_steps: tuple[Step, ...],
+    now: datetime,
+    traceparent: str | None,
 ) -> Run:
-    """The run as it would be read."""
+    """The run as it would be read: what was written is known."""
     return Run(
-        id=run_id,
+        id=made.run_id,
         uuid=uuid,
         organization_id=principal.organization_id,
         organization_uuid=principal.organization_uuid,
@@ -145,6 +170,8 @@ def _run(
         date_runner_ping=None,
         date_kill_requested=None,
         steps=run_steps,
+        is_blocked=not made.holds_branch,
+        traceparent=plain(traceparent),
     )
 
 
@@ -156,7 +183,13 @@ def _insert(
     run_steps: Sequence[Step],
     sealed: Mapping[str, str],
     now: datetime,
-) -> int:
+    *,
+    key: str,
+    traceparent: str | None,
+) -> _Made:
+    # First, so that on one branch the runs' ids are in the order of their turns.
+    holds_branch = branches.join(session, principal.organization_id, key, uuid)
+    first = Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})
     rows = session.all(
         _INSERT_RUN,
         uuid=str(uuid),
@@ -173,6 +206,10 @@ def _insert(
         generate_diff=draft.generate_diff,
         engine=draft.engine.value,
         model=plain(draft.model),
+        branch_key=key,
+        holds_branch=holds_branch,
+        traceparent=plain(traceparent),
+        event_bytes=events.size_of([first]),
         now=micros(now),
     )
     run_id: int = rows[0][0]
@@ -190,12 +227,11 @@ def _insert(
             for step in run_steps
         ],
     )
-    first = Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})
     events.write(session, run_id, 1, [first], now)
     secrets.add(session, uuid, principal.organization_id, sealed, now)
     if draft.file_ids:
         session.many(_INSERT_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in dict.fromkeys(draft.file_ids)])
-    return run_id
+    return _Made(run_id, holds_branch)
 
 
 def _earlier(

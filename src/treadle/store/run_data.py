@@ -31,6 +31,7 @@ _COUNT_SECRETS = Prepared(
     .values(
         secrets_version=runs.c.secrets_version + 1,
         last_event=runs.c.last_event + bindparam("count", type_=runs.c.last_event.type),
+        event_bytes=runs.c.event_bytes + bindparam("bytes", type_=runs.c.event_bytes.type),
         date_updated=bindparam("now", type_=runs.c.date_updated.type),
     )
     .returning(runs.c.uuid, runs.c.organization_id, runs.c.last_event)
@@ -60,7 +61,7 @@ class RunData:
             )
 
         try:
-            await self._executor.write(work)
+            await self._executor.write(work, again=work)
         except Dangling as error:
             raise NotFound(f"Run {fence.run_id} has no step {checkpoint.step}.") from error
 
@@ -95,7 +96,7 @@ class RunData:
                 date_created=micros(artifact.date_created),
             )
 
-        await self._executor.write(work)
+        await self._executor.write(work, again=work)
 
     async def artifacts(self, run_id: int) -> Sequence[Artifact]:
         rows = await self._executor.glance(lambda session: session.all(_ARTIFACTS, run=run_id))
@@ -107,7 +108,9 @@ class RunData:
         drafts = [] if event is None else [event]
 
         def work(session: Session) -> None:
-            row = session.one(_COUNT_SECRETS, run=run_id, count=len(drafts), now=micros(now))
+            row = session.one(
+                _COUNT_SECRETS, run=run_id, count=len(drafts), bytes=events.size_of(drafts), now=micros(now)
+            )
             if row is None:
                 status = standing(session, run_id).status
                 raise AlreadyFinished(f"The run has ended: {status}.")

@@ -42,6 +42,8 @@ RUN_COLUMNS = (
     runs.c.date_completed,
     runs.c.date_runner_ping,
     runs.c.date_kill_requested,
+    runs.c.holds_branch,
+    runs.c.traceparent,
 )
 
 STEP_COLUMNS = (
@@ -88,6 +90,7 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         id_, uuid, organization_id, organization_uuid, user_id, user_uuid, repository_id, git_url, branch_source,
         branch_work, code_guidelines, file_ids, generate_diff, engine, model, status, failure_details, lease,
         lost_workers, last_event, has_diff, created, updated, started, completed, ping, kill,
+        holds_branch, traceparent,
     ) = row  # fmt: skip
     return Run(
         id_,
@@ -118,6 +121,8 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         optional_date(ping),
         optional_date(kill),
         tuple(run_steps),
+        status == RunStatus.NEW and not holds_branch,
+        traceparent,
     )
 
 

@@ -13,10 +13,13 @@ from treadle.store.address import PostgresAddress, SqliteAddress, parse
 from treadle.store.sqlite_file import alone, connect, make
 
 #: The newest revision in `migrations/versions`; a test holds it to them. Knowing it here spares a start reading them.
-HEAD = "0001"
+HEAD = "0002"
 
 #: The advisory lock under which PostgreSQL is upgraded: any number, the same in every process.
 _LOCK = 0x7472_6561_646C_6501
+
+#: How long an upgrade of PostgreSQL waits for a table that is in use.
+_LOCK_SECONDS = 15
 
 
 def head() -> str:
@@ -26,34 +29,39 @@ def head() -> str:
 
 def current(database_url: str) -> str | None:
     """The revision that the database has; None for an empty one. ConfigurationError."""
-    address = parse(database_url)
-    if isinstance(address, SqliteAddress) and not address.path.exists():
-        return None
-    with _connection(address, begin="BEGIN") as connection:
-        return _revision(connection)
+    return _state(database_url)[0]
 
 
 def upgrade(database_url: str) -> str | None:
     """Brings the database up to `head()`, all of it or nothing; the revision that it had. Safe in many processes at
-    once. ConfigurationError, also for a schema that is newer than this version of Treadle."""
-    found = current(database_url)
-    if found == HEAD:
+    once, and next to processes of an older version. A newer schema that allows this version is left as it is.
+    Unavailable when the server does not answer; ConfigurationError, also for a schema that is too new."""
+    found, oldest = _state(database_url)
+    if suits(found, oldest):
         return found
     address = parse(database_url)
     with _alone(address), _connection(address, begin="BEGIN IMMEDIATE") as connection:
         if isinstance(address, PostgresAddress):
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            # Whoever works holds its locks shorter; waiting for longer would make everybody else wait for us.
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
         before = _revision(connection)  # again: another process may have been faster
-        if before != HEAD:
+        if not suits(before, _oldest(connection)):
             _migrate(connection, before)
         return before
 
 
 def require(database_url: str) -> None:
-    """Raises ConfigurationError unless the database has the schema of this version."""
-    found = current(database_url)
-    if found != HEAD:
+    """Raises ConfigurationError unless the database has the schema of this version, or a newer one that allows it."""
+    found, oldest = _state(database_url)
+    if not suits(found, oldest):
         raise outdated(found)
+
+
+def suits(found: str | None, oldest: str | None) -> bool:
+    """Whether this version works on the revision `found`, whose `schema_compatibility` says `oldest`. Revisions are
+    numbers of four digits, ordered as texts."""
+    return found == HEAD or (found is not None and oldest is not None and found > HEAD >= oldest)
 
 
 def outdated(found: str | None) -> ConfigurationError:
@@ -62,6 +70,22 @@ def outdated(found: str | None) -> ConfigurationError:
         f"The database {said}; this version of Treadle needs {HEAD}.",
         hint="`treadle db upgrade` brings an older database up to date; a newer one needs a newer Treadle.",
     )
+
+
+def _state(database_url: str) -> tuple[str | None, str | None]:
+    """The revision, and the oldest one whose code may work on it; None where there is none."""
+    address = parse(database_url)
+    if isinstance(address, SqliteAddress) and not address.path.exists():
+        return None, None
+    with _connection(address, begin="BEGIN") as connection:
+        return _revision(connection), _oldest(connection)
+
+
+def _oldest(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("schema_compatibility"):
+        return None
+    found: str | None = connection.execute(text("SELECT oldest FROM schema_compatibility")).scalar()
+    return found
 
 
 def _revision(connection: Connection) -> str | None:

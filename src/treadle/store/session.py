@@ -29,17 +29,25 @@ class Session(Protocol):
     def many(self, statement: Prepared, rows: Iterable[Mapping[str, object]], /) -> None:
         """Once for each of `rows`."""
 
+    def lock(self, name: str, /, *, wait: bool) -> bool:
+        """Whether this transaction has the lock of that name now, until it ends. SQLite's writer is alone anyway."""
+
 
 class Executor(Protocol):
     """Runs functions of a session on threads of its own and hands their results to asyncio.
 
     A function may be run again when its transaction could not be had, so it changes nothing but the database. An
-    executor's own troubles (a full disk, a lock held too long, a server that is away) are ConfigurationErrors.
-    Cancelling whoever waits leaves the transaction whole: what was submitted is done.
+    executor's own troubles are Unavailable when they may pass (a server that is away, a lock held too long, a full
+    disk), else ConfigurationErrors. Cancelling whoever waits leaves the transaction whole: what was submitted is done.
     """
 
-    async def write(self, work: Callable[[Session], T]) -> T:
-        """In one transaction: all of it is durable when this returns, none of it when it raises."""
+    async def write(self, work: Callable[[Session], T], *, again: Callable[[Session], T] | None = None) -> T:
+        """In one transaction: all of it is durable when this returns, none of it when it raises.
+
+        But for a connection that broke at the commit: it may have happened or not. Then `again` is run, which finds
+        out and does what is left to do (it may be `work` itself, where that changes nothing the second time). Without
+        it, Unavailable.
+        """
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """On one snapshot, changing nothing. For what may take milliseconds."""

@@ -6,13 +6,16 @@ from sqlalchemy import column, select, table
 
 from treadle.store import schema
 from treadle.store.address import SqliteAddress, parse
+from treadle.store.claims import Claims
 from treadle.store.events import Events
+from treadle.store.figures import Figures
 from treadle.store.files import Files
 from treadle.store.keys import Keys
 from treadle.store.leases import Leases
 from treadle.store.organizations import Organizations
 from treadle.store.prepared import Prepared
 from treadle.store.repositories import Repositories
+from treadle.store.retention import Retention
 from treadle.store.run_creation import RunCreation
 from treadle.store.run_data import RunData
 from treadle.store.runs import Runs
@@ -20,25 +23,44 @@ from treadle.store.session import Executor
 from treadle.store.sqlite import SqliteExecutor
 from treadle.store.sweep import Sweeps
 
-_REVISION = Prepared(select(column("version_num")).select_from(table("alembic_version")))
+_REVISION = Prepared(
+    select(
+        column("version_num"), select(column("oldest")).select_from(table("schema_compatibility")).scalar_subquery()
+    ).select_from(table("alembic_version"))
+)
 
 
-class SqlStore(RunCreation, Runs, Leases, Sweeps, RunData, Events, Files, Organizations, Keys, Repositories):
+class SqlStore(
+    RunCreation,
+    Runs,
+    Claims,
+    Leases,
+    Sweeps,
+    RunData,
+    Events,
+    Figures,
+    Files,
+    Organizations,
+    Keys,
+    Repositories,
+    Retention,
+):
     """Everything Treadle remembers, in one database. `open` makes one."""
 
     def __init__(self, executor: Executor) -> None:
         super().__init__(executor)
 
     @classmethod
-    async def open(cls, database_url: str, *, upgrade: bool = True) -> "SqlStore":
-        """`sqlite:////path` or `postgresql://…`. A database that is empty or older is brought up to date first, unless
-        `upgrade` is False. ConfigurationError."""
-        return cls(await asyncio.to_thread(_executor, database_url, upgrade=upgrade))
+    async def open(cls, database_url: str, *, upgrade: bool = True, connections: int = 10) -> "SqlStore":
+        """`sqlite:////path` or `postgresql://…`, of which it uses so many `connections` at most, two or more. A
+        database that is empty or older is brought up to date first, unless `upgrade` is False. Unavailable when the
+        server does not answer: wait and try again. ConfigurationError for what has to be mended first."""
+        return cls(await asyncio.to_thread(_executor, database_url, upgrade=upgrade, connections=connections))
 
     async def check(self) -> None:
         row = await self._executor.glance(lambda session: session.one(_REVISION))
-        found: str | None = None if row is None else row[0]
-        if found != schema.head():
+        found, oldest = (None, None) if row is None else row
+        if not schema.suits(found, oldest):
             raise schema.outdated(found)
 
     async def close(self) -> None:
@@ -46,7 +68,7 @@ class SqlStore(RunCreation, Runs, Leases, Sweeps, RunData, Events, Files, Organi
         await self._executor.close()
 
 
-def _executor(database_url: str, *, upgrade: bool) -> Executor:
+def _executor(database_url: str, *, upgrade: bool, connections: int) -> Executor:
     address = parse(database_url)
     if upgrade:
         schema.upgrade(database_url)
@@ -57,4 +79,4 @@ def _executor(database_url: str, *, upgrade: bool) -> Executor:
     # Only here: psycopg is an extra, and schema.upgrade has said so if it is missing.
     from treadle.store.postgres import PostgresExecutor  # noqa: PLC0415
 
-    return PostgresExecutor(address.url)
+    return PostgresExecutor(address.url, connections=connections)

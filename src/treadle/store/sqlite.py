@@ -49,6 +49,9 @@ class SqliteSession:
         text, arrange = statement.sqlite
         self._cursor.executemany(text, map(arrange, rows))
 
+    def lock(self, _name: str, /, *, wait: bool) -> bool:  # noqa: ARG002 - the file's one writer waits for nobody
+        return True
+
 
 class SqliteExecutor:
     """Executor on one file."""
@@ -65,7 +68,7 @@ class SqliteExecutor:
         self._reads: Lane[Session] = Lane("store-read", [self._snapshots(one) for one in self._readers], batch=1)
         self._lanes = (self._writes, self._glances, self._reads)
 
-    async def write(self, work: Callable[[Session], T]) -> T:
+    async def write(self, work: Callable[[Session], T], *, again: Callable[[Session], T] | None = None) -> T:  # noqa: ARG002 - a commit's outcome is always known here
         return cast("T", await self._writes.submit(work))
 
     async def read(self, work: Callable[[Session], T]) -> T:

@@ -1,6 +1,7 @@
 """Sweeps: runs whose worker is gone go to the next, or end."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -8,14 +9,21 @@ from sqlalchemy import Integer, bindparam, delete, or_, select
 
 from treadle.domain.states import RunStatus
 from treadle.ports import Sweep
+from treadle.store import branches
+from treadle.store.branches import Keyless
+from treadle.store.claims import FRONTS
 from treadle.store.prepared import Prepared, constant
 from treadle.store.session import Executor, Session
-from treadle.store.tables import idempotency_keys, runs
+from treadle.store.tables import IS_CLAIMABLE, idempotency_keys, runs
 from treadle.store.transitions import Standing, end, requeue, standing
 from treadle.store.values import micros
 
-#: How many unclaimed runs are announced again at once; the rest has its turn when these are gone.
-ANNOUNCED = 1000
+#: How many unclaimed runs a sweep names at most, of each organization as many; the rest when these are gone.
+ANNOUNCED = 100
+#: A run that has waited for less is not named: whoever made it has just announced it.
+UNCLAIMED_SECONDS = 3.0
+#: How often a process looks for branches that an older version's process, which knows of no turns, left in disorder.
+MENDING_SECONDS = 30.0
 #: How long idempotency keys are kept; callers forget them long before (`Idempotency.not_before`).
 KEPT_KEYS = timedelta(days=7)
 
@@ -31,8 +39,8 @@ _LATE = Prepared(
     .order_by(runs.c.id)
 )
 _WAITING = Prepared(
-    select(runs.c.id)
-    .where(runs.c.status == constant(RunStatus.NEW))
+    select(runs.c.id, runs.c.date_updated)
+    .where(IS_CLAIMABLE, runs.c.organization_id == bindparam("organization"))
     .order_by(runs.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
@@ -42,6 +50,8 @@ _FORGET_KEYS = Prepared(delete(idempotency_keys).where(_IS_OLD))
 
 
 class Sweeps:
+    _mended: datetime | None = None  # when this process last looked
+
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
@@ -50,14 +60,10 @@ class Sweeps:
         unanswered_since = micros(now - timedelta(seconds=kill_seconds))
         old = micros(now - KEPT_KEYS)
 
-        def look(session: Session) -> tuple[list[int], list[int], bool]:
+        def look(session: Session) -> tuple[list[int], tuple[int, ...], bool]:
             late = session.all(_LATE, silent_since=silent_since, unanswered_since=unanswered_since)
-            waiting = session.all(_WAITING, limit=ANNOUNCED)
-            return (
-                [row[0] for row in late],
-                [row[0] for row in waiting],
-                session.one(_OLD_KEY, old=old) is not None,
-            )
+            waiting = _waiting(session, micros(now - timedelta(seconds=UNCLAIMED_SECONDS)))
+            return [row[0] for row in late], waiting, session.one(_OLD_KEY, old=old) is not None
 
         def judge(session: Session, run_id: int) -> RunStatus | None:
             """Whatever it was when it was looked at, it is locked now and judged again."""
@@ -71,14 +77,54 @@ class Sweeps:
             return _take_away(session, run, now, is_silent=is_silent, max_lost_workers=max_lost_workers)
 
         late, waiting, has_old_keys = await self._executor.read(look)
-        statuses = await asyncio.gather(*(self._executor.write(partial(judge, run_id=run_id)) for run_id in late))
+        judges = [partial(judge, run_id=run_id) for run_id in late]
+        statuses = await asyncio.gather(*(self._executor.write(one, again=one) for one in judges))
         if has_old_keys:
             await self._executor.write(lambda session: session.run(_FORGET_KEYS, old=old))
+        if self._mended is None or not timedelta(0) <= now - self._mended < timedelta(seconds=MENDING_SECONDS):
+            await self._mend(now)
+            self._mended = now
 
         def those(status: RunStatus) -> tuple[int, ...]:
             return tuple(run_id for run_id, found in zip(late, statuses, strict=True) if found is status)
 
-        return Sweep(those(RunStatus.NEW), those(RunStatus.FAILED), those(RunStatus.KILLED), tuple(waiting))
+        return Sweep(those(RunStatus.NEW), those(RunStatus.FAILED), those(RunStatus.KILLED), waiting)
+
+    async def _mend(self, now: datetime) -> None:
+        """Each in a transaction of its own, which looks again."""
+
+        def look(session: Session) -> list[Callable[[Session], None]]:
+            found: list[Callable[[Session], None]] = [
+                partial(branches.adopt, run=Keyless.of(*row), now=now)
+                for statement in branches.KEYLESS
+                for row in session.all(statement)
+            ]
+            for organization_id, branch, holder in session.all(branches.STALE):
+                found.append(
+                    partial(branches.mend, organization_id=organization_id, branch=branch, holder=holder, now=now)
+                )
+            for organization_id, branch in session.all(branches.FORSAKEN):
+                found.append(
+                    partial(branches.mend, organization_id=organization_id, branch=branch, holder=None, now=now)
+                )
+            return found
+
+        for one in await self._executor.read(look):
+            await self._executor.write(one, again=one)
+
+
+def _waiting(session: Session, since: int) -> tuple[int, ...]:
+    """Claimable since then: of every organization as many, and so not only of the one that has filled the queue."""
+    fronts = [row[0] for row in session.all(FRONTS, limit=ANNOUNCED)]
+    if not fronts:
+        return ()
+    found = [
+        run_id
+        for organization_id in fronts
+        for run_id, updated in session.all(_WAITING, organization=organization_id, limit=ANNOUNCED // len(fronts))
+        if updated <= since
+    ]
+    return tuple(sorted(found))
 
 
 def _take_away(session: Session, run: Standing, now: datetime, *, is_silent: bool, max_lost_workers: int) -> RunStatus:

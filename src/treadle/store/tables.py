@@ -24,7 +24,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     literal_column,
+    true,
 )
 
 from treadle.domain.identity import Role
@@ -70,6 +72,7 @@ organizations = Table(
     Column("uuid", Uuid, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("date_created", Date, nullable=False),
+    Column("slots", Integer),  # Running at once; null: what the setting says
     sqlite_autoincrement=True,
 )
 
@@ -176,6 +179,12 @@ runs = Table(
     Column("date_completed", Date),
     Column("date_runner_ping", Date),
     Column("date_kill_requested", Date),
+    # Null for a run that a process of schema 0001 made, until a claim or a sweep finds it (`branches.py`).
+    Column("branch_key", Text),
+    Column("holds_branch", Boolean, nullable=False, server_default=true()),
+    Column("last_write", Integer, nullable=False, server_default="0"),  # of the current claim's counted writes
+    Column("traceparent", Text),
+    Column("event_bytes", BigInteger, nullable=False, server_default="0"),  # of the events' data, since schema 0002
     one_of("status", RunStatus),
     one_of("engine", EngineName),
     CheckConstraint(f"(date_completed IS NOT NULL) = ({either('status', RUN_TERMINAL)})", name="completed"),
@@ -193,6 +202,44 @@ Index("runs_by_user", runs.c.organization_id, runs.c.user_id, runs.c.status, run
 for _status in (RunStatus.NEW, RunStatus.RUNNING):
     _where = runs.c.status == literal_column(f"'{_status}'")
     Index(f"runs_{_status.lower()}", runs.c.id, sqlite_where=_where, postgresql_where=_where)
+
+#: New, and its work branch is its own: what a worker may take. As the index has it, so that it is found.
+IS_CLAIMABLE = and_(runs.c.status == literal_column(f"'{RunStatus.NEW}'"), runs.c.holds_branch)
+# The status is a column of both, though it is always the same: or SQLite would rather use runs_by_organization, where
+# the runs that wait for their branch lie too.
+Index(
+    "runs_claimable",
+    runs.c.organization_id,
+    runs.c.status,
+    runs.c.id,
+    sqlite_where=IS_CLAIMABLE,
+    postgresql_where=IS_CLAIMABLE,
+)
+_where = runs.c.status == literal_column(f"'{RunStatus.NEW}'")
+Index(
+    "runs_new_by_branch",
+    runs.c.branch_key,
+    runs.c.organization_id,
+    runs.c.id,
+    sqlite_where=_where,
+    postgresql_where=_where,
+)
+
+#: Whose turn it is on a work branch: one living run each. `branch` is a run's `branch_key`.
+branch_holders = Table(
+    "branch_holders",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("branch", Text, primary_key=True),
+    Column("run_uuid", Uuid, nullable=False),
+)
+
+#: One row: the oldest schema whose code may work on this one, so that old processes run next to new ones.
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("oldest", Text, primary_key=True),
+)
 
 steps = Table(
     "steps",

@@ -12,7 +12,7 @@ from treadle.domain.errors import LeaseLost, NotFound
 from treadle.domain.events import Draft, EventType
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, Phase, RunStatus, StepStatus, sources_of
 from treadle.ports import Fence
-from treadle.store import events, secrets
+from treadle.store import branches, events, secrets
 from treadle.store.prepared import Prepared, among, constant
 from treadle.store.session import Session
 from treadle.store.tables import checkpoints, runs, steps
@@ -28,6 +28,7 @@ _STANDING = Prepared(
         runs.c.lost_workers,
         runs.c.date_runner_ping,
         runs.c.date_kill_requested,
+        runs.c.branch_key,
     )
     .where(runs.c.id == bindparam("run"))
     .with_for_update()
@@ -47,6 +48,7 @@ _MOVES: dict[RunStatus, Prepared] = {
             failure_details=bindparam("details", type_=runs.c.failure_details.type),
             lost_workers=bindparam("lost", type_=runs.c.lost_workers.type),
             last_event=runs.c.last_event + bindparam("count", type_=runs.c.last_event.type),
+            event_bytes=runs.c.event_bytes + bindparam("bytes", type_=runs.c.event_bytes.type),
             date_updated=bindparam("now", type_=runs.c.date_updated.type),
             date_completed=bindparam("completed", type_=runs.c.date_completed.type),
         )
@@ -82,6 +84,7 @@ class Standing:
     lost_workers: int
     runner_ping: int | None
     kill_requested: int | None
+    branch_key: str | None
 
     @property
     def is_alive(self) -> bool:
@@ -93,8 +96,8 @@ def standing(session: Session, run_id: int) -> Standing:
     row = session.one(_STANDING, run=run_id)
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
-    id_, uuid, organization_id, status, lease, lost_workers, ping, kill = row
-    return Standing(id_, UUID(uuid), organization_id, RunStatus(status), lease, lost_workers, ping, kill)
+    id_, uuid, organization_id, status, lease, lost_workers, ping, kill, key = row
+    return Standing(id_, UUID(uuid), organization_id, RunStatus(status), lease, lost_workers, ping, kill, key)
 
 
 def held(session: Session, fence: Fence) -> Standing:
@@ -128,7 +131,8 @@ def end(
     output: str | None = None,
     lost_workers: int | None = None,
 ) -> None:
-    """To a terminal status. The running step fails; secrets and checkpoint go; `run.finished` is the last event."""
+    """To a terminal status. The running step fails; secrets and checkpoint go; `run.finished` is the last event; the
+    next run may have the work branch."""
     if status not in RUN_TERMINAL:
         raise ValueError(f"{status} ends no run.")
     said = [
@@ -147,6 +151,8 @@ def end(
     _move(session, run, status, now, said, details=plain(details), lost_workers=lost)
     secrets.erase(session, run.uuid)
     session.run(_FORGET, run=run.run_id)
+    if run.branch_key is not None:
+        branches.leave(session, run.organization_id, run.branch_key, run.uuid, now)
 
 
 def _move(
@@ -164,6 +170,7 @@ def _move(
         run=run.run_id,
         held=run.lease,
         count=len(said),
+        bytes=events.size_of(said),
         details=details,
         lost=lost_workers,
         now=micros(now),

@@ -51,6 +51,13 @@ def connected(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
+def pretend(url: str, revision: str, *, oldest: str) -> None:
+    """As a newer version would leave it."""
+    with connected(url) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        connection.execute(text("UPDATE schema_compatibility SET oldest = :oldest"), {"oldest": oldest})
+
+
 def checks(connection: Connection) -> dict[str, str]:
     found = inspect(connection)
     return {
@@ -163,13 +170,48 @@ def test_upgrading_again_changes_nothing(database_url: str) -> None:
 
 def test_a_newer_schema_is_left_alone(database_url: str) -> None:
     schema.upgrade(database_url)
-    with connected(database_url) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    pretend(database_url, "9999", oldest="9998")
     with pytest.raises(ConfigurationError, match="9999, which is newer"):
         schema.upgrade(database_url)
     with pytest.raises(ConfigurationError, match="schema 9999"):
         schema.require(database_url)
     assert schema.current(database_url) == "9999"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("oldest", ["0001", schema.HEAD])
+async def test_a_newer_schema_that_allows_this_version_is_worked_on(database_url: str, oldest: str) -> None:
+    schema.upgrade(database_url)
+    pretend(database_url, "9999", oldest=oldest)
+    assert schema.upgrade(database_url) == "9999"
+    for upgrade in (True, False):
+        store = await SqlStore.open(database_url, upgrade=upgrade)
+        await store.check()
+        await store.close()
+    assert schema.current(database_url) == "9999"
+
+
+@pytest.mark.anyio
+async def test_a_store_goes_on_while_a_newer_version_upgrades(database_url: str) -> None:
+    store = await SqlStore.open(database_url)
+    try:
+        pretend(database_url, "9999", oldest=schema.HEAD)
+        await store.check()
+        pretend(database_url, "9999", oldest="9999")
+        with pytest.raises(ConfigurationError, match="9999"):
+            await store.check()
+    finally:
+        await store.close()
+
+
+def test_an_older_schema_is_no_newer_one_that_allows_this_version(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema.upgrade(database_url)
+    monkeypatch.setattr(schema, "HEAD", "0003")  # the database says 0002, and that 0001 may work on it
+    assert not schema.suits("0002", "0001")
+    with pytest.raises(ConfigurationError, match="schema 0002"):
+        schema.require(database_url)
 
 
 def test_an_upgrade_that_fails_leaves_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +243,7 @@ async def test_a_store_may_be_told_not_to_upgrade(database_url: str) -> None:
 async def test_a_store_notices_that_its_schema_changed(database_url: str) -> None:
     store = await SqlStore.open(database_url)
     try:
-        with connected(database_url) as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        pretend(database_url, "9999", oldest="9999")
         with pytest.raises(ConfigurationError, match="9999"):
             await store.check()
         with connected(database_url) as connection:
