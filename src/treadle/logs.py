@@ -19,7 +19,10 @@ from treadle.settings import Settings
 __all__ = ["MASK", "Redactor", "configure", "redact_live", "redacting", "run_context", "secrets_of"]
 
 #: Libraries whose information is our noise: one line a request, a migration or a connection.
-_QUIET = ("aio_pika", "aiormq", "alembic", "asyncio", "httpcore2", "httpx2", "sqlalchemy", "urllib3")
+_QUIET = ("alembic", "asyncio", "httpcore2", "httpx2", "sqlalchemy", "urllib3")
+
+#: Libraries that report each lost connection and each try to make it again, with tracebacks: our own lines say it once.
+_SILENT = ("aio_pika", "aiormq")
 
 #: The redactors of the runs alive in this process. A tuple, replaced whole, so that any thread may read it any time.
 _live: tuple[Redactor, ...] = ()
@@ -87,6 +90,8 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
