@@ -122,7 +122,7 @@ async def test_a_page_is_two_statements_however_many_runs_it_has(world: World) -
 
 
 #: Names in plans of what is no table: rows that were found, or made.
-FOUND = ("anon_", "CONSTANT ROW", "waiting", "found", "seen")
+FOUND = ("anon_", "CONSTANT ROW", "waiting", "found", "seen", "claimable")
 #: Indexes that hold a few runs: those that are alive.
 OF_THE_LIVING = {"runs_new", "runs_running", "runs_claimable"}
 
