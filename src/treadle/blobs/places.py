@@ -17,6 +17,8 @@ _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 #: The characters that S3 calls safe, and no segment that is `.` or `..`: others would be rewritten on the way.
 _PREFIX: Final = re.compile(r"(?!\.{1,2}(?:/|$))[\w!.*'()-]+(?:/(?!\.{1,2}(?:/|$))[\w!.*'()-]+)*", re.ASCII)
 
+_ENDPOINT: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:/[\w./-]*)?", re.ASCII)
+
 _HINT: Final = "It takes file:///path of a directory, or s3://bucket/prefix."
 
 
@@ -97,12 +99,7 @@ def _endpoint(given: str | None) -> str | None:
     """Checked here, because the S3 client takes anything, and then fails in strange ways."""
     if given is None:
         return None
-    try:
-        parts = urlsplit(given)
-        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good or parts.username or parts.password or parts.query or parts.fragment or not given.isascii():
+    if not _ENDPOINT.fullmatch(given):
         raise ConfigurationError(
             "TREADLE_S3_ENDPOINT is not valid.",
             hint="It takes https://host[:port], or http:// where nobody listens in.",

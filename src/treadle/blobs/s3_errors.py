@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from obstore.exceptions import BaseError, PreconditionError
+from obstore.exceptions import BaseError
 
 from treadle.domain.errors import ConfigurationError, NotFound, TreadleError, Unavailable
 
@@ -104,8 +104,6 @@ class Where:
             return ConfigurationError(f"{self.service} {said.format(bucket=self.bucket)}.", hint=hint)
         if isinstance(error, FileNotFoundError) and key:
             return missing(key)
-        if isinstance(error, PreconditionError):
-            return Unavailable(f"What is under {key} was replaced while it was read.", hint="Read it again.")
         if _CLIENT_ERROR.fullmatch(status) and status not in _PASSING:
             return ConfigurationError(
                 f"{self.service} refuses ({status}{f', {code}' if code else ''}).",
