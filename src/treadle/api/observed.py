@@ -1,7 +1,9 @@
 """Measures requests: how long each took by its route, and a span that goes on with what the caller began."""
 
+from collections.abc import Sequence
 from time import perf_counter
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from treadle import telemetry
@@ -57,7 +59,11 @@ class _Answer:
     @property
     def route(self) -> str:
         """The template, such as `/files/{id}`. Known once the request was routed."""
-        return str(getattr(self._scope.get("route"), "path", "none"))
+        route, endpoint = self._scope.get("route"), self._scope.get("endpoint")
+        if route is None and endpoint is not None:  # FastAPI's router names no route that is not its own kind
+            known: Sequence[BaseRoute] = self._scope["app"].routes
+            route = next((each for each in known if getattr(each, "endpoint", None) is endpoint), None)
+        return str(getattr(route, "path", "none"))
 
     async def of(self, app: ASGIApp, receive: Receive) -> None:
         try:
