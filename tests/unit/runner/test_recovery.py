@@ -80,7 +80,7 @@ async def test_after_an_outage_the_workers_may_ping_before_they_are_judged(
     await asyncio.sleep(0.2)
     assert store.times == 1, "it rests for half a lease"
     at = time.monotonic()
-    monkeypatch.setattr(recovery.time, "monotonic", lambda: at + 16)
+    monkeypatch.setattr(time, "monotonic", lambda: at + 16)
     await sweeper.sweep()
     assert store.times == 1, "and the clock is looked at first: this machine's seems to have jumped"
     await sweeper.sweep()

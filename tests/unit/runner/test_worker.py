@@ -129,7 +129,7 @@ async def test_a_full_disk_takes_no_run_and_fails_none(world: World) -> None:
     assert (await world.store.get_run_by_id(run.id)).status is RunStatus.NEW
     disk.free = 3000
     held = await begun()
-    assert not worker.is_paused
+    assert worker.running == {run.id}
     await drained(worker, task, held)
 
 
