@@ -89,7 +89,8 @@ async def assemble(settings: Settings, *, wait: Wait | None = None) -> AsyncIter
         new_uuid = RandomUuids()
         identity = Identity(store, clock, new_uuid=new_uuid)
         key = settings.bootstrap_api_key
-        first_admin = await identity.bootstrap(key.get_secret_value() if key is not None else None)
+        first_key = key.get_secret_value() if key is not None else None
+        first_admin = await _once_available(lambda: identity.bootstrap(first_key), wait)
         repositories = Repositories(store, vault, clock, new_uuid=new_uuid)
         runs = Runs(
             store,
