@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from treadle import factory
+from treadle import factory, telemetry
+from treadle.api.deps import Check
+from treadle.api.observed import observed
+from treadle.api.operations import operations_app
 from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.factory import Parts
 from treadle.joined_writes import JoiningHttp
@@ -38,15 +41,25 @@ async def serve(
     with contextlib.ExitStack() as held:
         # First of all: a first start that fails here must not have made the admin's key, which is shown once.
         bound = held.enter_context(_bind(settings.host, settings.port)) if with_api else None
+        watched = None
+        if settings.operations_port is not None:
+            names = "TREADLE_OPERATIONS_HOST and TREADLE_OPERATIONS_PORT"
+            watched = held.enter_context(_bind(settings.operations_host, settings.operations_port, names=names))
+        checks: dict[str, Check] = {"start": _not_started}
         held.enter_context(_on_signals(stop.set))
         with contextlib.suppress(_StoppedEarly):
             async with (
+                telemetry.installed(otlp_endpoint=settings.otlp_endpoint),
+                _operations(checks, watched, settings.operations_host),
                 factory.assemble(settings, wait=_waiting(stop)) as parts,
                 running(parts, with_worker=with_worker, on_end=stop.set),
             ):
+                telemetry.statistics_from(lambda: parts.store.statistics(parts.clock.now()))
+                del checks["start"]
+                checks.update(parts.services.checks)
                 if bound is not None:
                     api = factory.app(parts)
-                    async with _serving(api, bound, settings.host) as address:
+                    async with _serving(observed(api), bound, settings.host) as address:
                         on_ready(address, parts)
                         await stop.wait()
                         api.state.streams.close()  # a stream that nothing ends would hold up the end for all
@@ -54,6 +67,21 @@ async def serve(
                     on_ready("", parts)
                     await stop.wait()
                 log.info("shutting down")
+
+
+async def _not_started() -> None:
+    raise Unavailable("the process is starting")
+
+
+@asynccontextmanager
+async def _operations(checks: Mapping[str, Check], bound: socket.socket | None, host: str) -> AsyncIterator[None]:
+    """Metrics and probes on a port of their own, where there is one: from before the first wait to the very end."""
+    if bound is None:
+        yield
+        return
+    async with _serving(operations_app(checks), bound, host) as address:
+        log.info("operations", address=address)
+        yield
 
 
 class _StoppedEarly(Exception):
@@ -84,6 +112,7 @@ async def running(
     tasks = [asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")]
     if worker is not None:
         tasks.append(asyncio.create_task(worker.run(), name="worker"))
+        _show(worker)
     for task in tasks:
         if on_end is not None:
             task.add_done_callback(lambda _task: on_end())
@@ -98,6 +127,12 @@ async def running(
         for error in ended:
             if isinstance(error, Exception):
                 raise error
+
+
+def _show(worker: Worker) -> None:
+    telemetry.gauge(telemetry.SLOTS_USED, lambda: len(worker.running))
+    telemetry.gauge(telemetry.SLOTS_FREE, lambda: worker.slots - len(worker.running))
+    telemetry.gauge(telemetry.PAUSED_FOR_DISK, lambda: worker.is_paused)
 
 
 @asynccontextmanager
@@ -146,7 +181,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, names: str = "TREADLE_HOST and TREADLE_PORT") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio knows it for TCP and switches off Nagle: else every answer waits 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -157,7 +192,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise ConfigurationError(
             f"The address {host}:{port} cannot be listened on: {error.strerror}.",
-            hint="TREADLE_HOST and TREADLE_PORT set another one.",
+            hint=f"{names} set another one.",
         ) from error
     return bound
 

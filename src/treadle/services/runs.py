@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from treadle import telemetry
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
 from treadle.domain.errors import AlreadyFinished, InvalidInput, NotFound
 from treadle.domain.events import Draft, Event, EventType
@@ -93,17 +94,19 @@ class Runs:
             raise InvalidInput(unknown_file_faults(request.draft.file_ids, unknown))
         request = await self._with_registered(principal, request)
         uuid, now = self._new_uuid(), self._clock.now()
-        run, is_new = await self._store.create_run(
-            request.draft,
-            principal,
-            uuid=uuid,
-            step_ids=[self._new_uuid() for _ in request.draft.steps],
-            secrets=self._seal(_secrets(request), principal.organization_uuid, uuid),
-            now=now,
-            idempotency=Idempotency(repeatable.key, repeatable.digest, now - IDEMPOTENCY_SPAN) if repeatable else None,
-        )
-        if is_new:
-            await self._queue.announce(run.id)
+        with telemetry.span("create run"):
+            run, is_new = await self._store.create_run(
+                request.draft,
+                principal,
+                uuid=uuid,
+                step_ids=[self._new_uuid() for _ in request.draft.steps],
+                secrets=self._seal(_secrets(request), principal.organization_uuid, uuid),
+                now=now,
+                idempotency=_idempotency(repeatable, now),
+                traceparent=telemetry.traceparent(),
+            )
+            if is_new:
+                await self._queue.announce(run.id)
         return run
 
     async def unknown_files(self, principal: Principal, file_ids: Sequence[UUID]) -> frozenset[UUID]:
@@ -251,6 +254,10 @@ def unknown_file_faults(file_ids: Sequence[UUID], unknown: frozenset[UUID]) -> M
     return {
         f"file_ids[{at}]": ["Is not the id of a file of yours."] for at, id_ in enumerate(file_ids) if id_ in unknown
     }
+
+
+def _idempotency(repeatable: Repeatable | None, now: datetime) -> Idempotency | None:
+    return Idempotency(repeatable.key, repeatable.digest, now - IDEMPOTENCY_SPAN) if repeatable is not None else None
 
 
 def _seen_by(principal: Principal, statuses: frozenset[RunStatus] | None = None) -> RunFilter:
