@@ -12,6 +12,7 @@ from treadle.store.figures import Figures
 from treadle.store.files import Files
 from treadle.store.keys import Keys
 from treadle.store.leases import Leases
+from treadle.store.measured import measured
 from treadle.store.organizations import Organizations
 from treadle.store.prepared import Prepared
 from treadle.store.repositories import Repositories
@@ -55,7 +56,7 @@ class SqlStore(
         """`sqlite:////path` or `postgresql://…`, of which it uses so many `connections` at most, two or more. A
         database that is empty or older is brought up to date first, unless `upgrade` is False. Unavailable when the
         server does not answer: wait and try again. ConfigurationError for what has to be mended first."""
-        return cls(await asyncio.to_thread(_executor, database_url, upgrade=upgrade, connections=connections))
+        return cls(measured(await asyncio.to_thread(_executor, database_url, upgrade=upgrade, connections=connections)))
 
     async def check(self) -> None:
         row = await self._executor.glance(lambda session: session.one(_REVISION))

@@ -107,7 +107,11 @@ EVENT_LAG_SECONDS = Metric(
     buckets=_FAST,
 )
 STORE_SECONDS = Metric(
-    "treadle_store_call_seconds", Kind.HISTOGRAM, "Calls of the database.", ("kind", "outcome"), _FAST
+    "treadle_store_call_seconds",
+    Kind.HISTOGRAM,
+    "Calls of the database, waiting for a connection included; glance: one short query.",
+    ("kind", "outcome"),
+    _FAST,
 )
 
 METRICS: tuple[Metric, ...] = tuple(value for value in vars().values() if isinstance(value, Metric))
