@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.git_server import GitServer
+from tests.support.postgres import postgres_server
+from tests.support.rabbit import rabbit_server
 from tests.support.service import Service
 from tests.support.ssh_server import SshServer
+
+__all__ = ["git", "postgres_server", "rabbit_server", "service", "ssh"]
 
 
 @pytest.fixture
