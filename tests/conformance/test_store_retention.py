@@ -2,20 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import bindparam, null, update
+from sqlalchemy import Table, bindparam, insert, null, select, update
+from tests.support.deployment import StillClock
 from tests.support.stores import NOW, World, later, said
 
+from treadle.blobs.directory import DirectoryBlobs
 from treadle.domain.errors import NotFound
 from treadle.domain.events import EventType
 from treadle.domain.run import Artifact, Run
 from treadle.domain.states import RunStatus
 from treadle.ports import Fence, Spent
+from treadle.services.retention import Keep, Pruned, Retention
 from treadle.store.prepared import Prepared
+from treadle.store.session import Session
 from treadle.store.sql import SqlStore
-from treadle.store.tables import runs
+from treadle.store.tables import artifacts, events, runs
 from treadle.store.values import event_json
 
 pytestmark = pytest.mark.anyio
@@ -224,3 +230,63 @@ async def test_others_write_while_a_long_run_is_pruned(world: World) -> None:
     finally:
         await other.close()
     assert pings >= 10
+
+
+MANY = 10_000
+FAR = 100_000  # beyond the ids that the database gives
+_WHOLE = {table: Prepared(select(table)) for table in (runs, events, artifacts)}
+_NAMES = {table: [column.name for column in table.columns] for table in _WHOLE}
+_PUT = {
+    table: Prepared(insert(table).values({name: bindparam(name) for name in names})) for table, names in _NAMES.items()
+}
+
+
+async def multiply(world: World, run: Run) -> None:
+    """Ten thousand of it, each ended a second after the one before."""
+
+    def work(session: Session) -> None:
+        found = {table: session.all(statement) for table, statement in _WHOLE.items()}
+        copies: dict[Table, list[dict[str, object]]] = {table: [] for table in found}
+        for number in range(1, MANY):
+            for table, rows in found.items():
+                for row in rows:
+                    copy = dict(zip(_NAMES[table], row, strict=True))
+                    if table is runs:
+                        ended_at = copy["date_completed"] + number * 1_000_000
+                        copy |= {"id": FAR + number, "uuid": str(uuid4()), "date_completed": ended_at}
+                        copy |= {"has_diff": True, "generate_diff": False, "holds_branch": False}
+                    else:
+                        copy["run_id"] = FAR + number
+                    copies[table].append(copy)
+        for table, rows_of_table in copies.items():
+            session.many(_PUT[table], rows_of_table)
+
+    await world.store._executor.write(work)
+
+
+async def test_ten_thousand_ended_runs(world: World, tmp_path: Path) -> None:
+    """By size and by age, while others go on."""
+    run = await ended(world, "x", artifacts=[10], seconds=0)
+    await multiply(world, run)
+    _, living = await world.claimed()
+    each = sum((await bytes_of(world, run))[:-1])
+    clock = StillClock(NOW + timedelta(seconds=MANY))
+    retention = Retention(world.store, DirectoryBlobs(tmp_path / "blobs"), clock)
+
+    dry = await retention.prune_events(Keep(size=each * 9_000), is_dry_run=True)
+    assert dry == Pruned(1_000, 0, each * 1_000)
+    pruning = asyncio.create_task(retention.prune_events(Keep(size=each * 9_000)))
+    pings = 0
+    while not pruning.done():
+        await world.store.ping(living, NOW)
+        pings += 1
+    assert await pruning == Pruned(1_000, 3_000, each * 1_000)
+    assert pings >= 50
+    assert len(await world.told(run.id)) == 1
+    assert len(await world.told(FAR + 999)) == 1
+    assert len(await world.told(FAR + 1_000)) == 4
+
+    found = await retention.prune_artifacts(Keep(days=500 / 86_400))
+    assert found == Pruned(9_500, 9_500, 95_000)
+    assert (await world.store.sizes())[1] == 5_000
+    assert await retention.prune_artifacts(Keep(days=500 / 86_400)) == Pruned()
