@@ -27,6 +27,7 @@ from treadle.domain.errors import ConfigurationError, EngineError, TreadleError
 from treadle.domain.raw_diff import MalformedDiffError
 from treadle.domain.states import RUN_TERMINAL, RUN_TRANSITIONS, STEP_TERMINAL, STEP_TRANSITIONS
 from treadle.settings import Settings
+from treadle.telemetry import METRICS
 
 State = TypeVar("State", bound=StrEnum)
 
@@ -46,6 +47,15 @@ def settings() -> str:
     """Every setting."""
     shown = [(f"`{name}`", f"`{default}`" if default else "", text) for name, default, text in Settings.table()]
     return table(("setting", "default", "means"), shown)
+
+
+def metrics() -> str:
+    """Every metric."""
+    shown = [
+        (f"`{each.name}`", str(each.kind), ", ".join(f"`{label}`" for label in each.labels), each.help)
+        for each in METRICS
+    ]
+    return table(("metric", "kind", "labels", "means"), shown)
 
 
 def run_states() -> str:
@@ -169,6 +179,7 @@ def _upper(angled: re.Match[str]) -> str:
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,
+    "metrics": metrics,
     "run-states": run_states,
     "step-states": step_states,
     "error-tree": error_tree,

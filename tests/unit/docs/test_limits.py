@@ -40,6 +40,7 @@ INNER = {
     "treadle.joined_writes:MAX_WAITING",
     "treadle.sandbox.supervise:_REAP_SECONDS",
     "treadle.sdk._event_flows:_REOPEN_SECONDS",
+    "treadle.telemetry.instruments:_POLL_SECONDS",
     "treadle.workspace.index_file:BACKDATED_SECONDS",
     "treadle.workspace.index_file:_SHA1_BYTES",
     "treadle.workspace.locks:POLL_SECONDS",
