@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 
-NAMES = ("cli", "api", "list_page", "diff", "main_job", "many_runs")
+NAMES = ("cli", "api", "list_page", "diff", "main_job", "many_runs", "wide")
 
 
 def main() -> None:

@@ -231,6 +231,8 @@ def delivery(wide: Wide, git: GitServer) -> Iterator[Row]:
     wide.doors.wait(run, "Success", seconds=120)
     reading.join(60)
     lags = sorted(readers.lags("engine.text"))
-    assert len(lags) == READERS * SAID, f"{len(lags)} of {READERS * SAID} lines arrived"
+    wanted = READERS * sum(event["type"] == "engine.text" for event in wide.doors.events(run))
+    assert wanted >= READERS * SAID
+    assert len(lags) == wanted, f"{len(lags)} of {wanted} lines arrived"
     yield Row(f"{READERS} readers: event to reader, p50", statistics.median(lags) * 1000, "ms")
     yield Row(f"{READERS} readers: event to reader, p99", lags[int(len(lags) * 0.99)] * 1000, "ms")
