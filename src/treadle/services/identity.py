@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from treadle.domain.errors import InvalidInput, NotFound, Unauthenticated
+from treadle.domain.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from treadle.domain.identity import ApiKey, Organization, Principal, Role, User
 from treadle.ports import Clock, IdentityStore
 from treadle.services.recent import Recent
+
+#: Of the organization that an empty store gets: one for all, so that of several processes that start at once only one
+#: can make it.
+FIRST_ORGANIZATION = UUID("6d0f4f2c-5c39-4b9a-9a53-0c7a2f1b8e01")
 
 KEY_PREFIX = "trd_"
 KEY_BYTES = 32
@@ -65,16 +69,19 @@ class Identity:
         self._recent: Recent[str, Principal] = Recent(clock, seconds=cache_seconds, size=CACHE_SIZE)
 
     async def bootstrap(self, key: str | None) -> FirstAdmin | None:
-        """In an empty store: organization 1, an admin and its key (`key`, or a new one). Else None."""
+        """In an empty store: organization 1, an admin and its key (`key`, or a new one). Else, and where another
+        process was faster, None."""
         if not await self._store.is_empty():
             return None
-        now = self._clock.now()
-        organization = await self._store.add_organization("Default", self._new_uuid(), now)
-        user = await self._store.add_user("admin@localhost", "Admin", self._new_uuid(), now)
-        await self._store.set_role(organization.id, user.id, Role.ADMIN)
         chosen = key or self._new_key()
-        await self._add_key(organization.id, user.id, "bootstrap", chosen, None)
-        return FirstAdmin(organization, user, chosen, is_generated=key is None)
+        made = await self._store.add_first_admin(
+            ("Default", self._new_uuid()),
+            ("admin@localhost", "Admin", self._new_uuid()),
+            prefix=_shown(chosen),
+            digest=digest_of(chosen),
+            now=self._clock.now(),
+        )
+        return None if made is None else FirstAdmin(*made, chosen, is_generated=key is None)
 
     async def authenticate(self, key: str) -> Principal:
         """The owner of an API key. Raises Unauthenticated."""
@@ -151,16 +158,19 @@ class Identity:
     async def _add_key(
         self, organization_id: int, user_id: int, name: str, key: str, expires: datetime | None
     ) -> ApiKey:
-        shown = _SHOWN if key.startswith(KEY_PREFIX) and len(key) > KEY_BYTES else _SHOWN_OF_FOREIGN
         return await self._store.add_api_key(
             organization_id,
             user_id,
             name=name,
-            prefix=key[:shown],
+            prefix=_shown(key),
             digest=digest_of(key),
             now=self._clock.now(),
             expires=expires,
         )
+
+
+def _shown(key: str) -> str:
+    return key[: _SHOWN if key.startswith(KEY_PREFIX) and len(key) > KEY_BYTES else _SHOWN_OF_FOREIGN]
 
 
 def _named(name: str) -> str:

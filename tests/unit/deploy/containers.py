@@ -70,8 +70,8 @@ class Container:
         """To its end."""
         bundle = self.folder / uuid4().hex
         root = bundle / "rootfs"
-        for path in ("/dev", "/opt", "/proc", "/sys", "/tmp", *_SHOWN):
-            (root / path.removeprefix("/")).mkdir(parents=True)
+        for name in ("/dev", "/opt", "/proc", "/sys", "/tmp", *_SHOWN):
+            (root / name.removeprefix("/")).mkdir(parents=True)
         for name in ("bin", "lib", "lib64", "sbin"):
             if Path("/", name).is_symlink():
                 (root / name).symlink_to(Path("/", name).readlink())

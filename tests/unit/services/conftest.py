@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.deployment import Deployment, deployed
+from tests.support.postgres import postgres_server
+from tests.support.stores import database_url
+
+__all__ = ["database_url", "here", "postgres_server"]
 
 
 @pytest.fixture

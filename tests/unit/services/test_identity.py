@@ -1,5 +1,6 @@
 """People, roles and keys."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from treadle.clock import SystemClock
 from treadle.domain.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from treadle.domain.identity import Role
 from treadle.ids import RandomUuids
-from treadle.services.identity import CACHE_SECONDS, Identity, digest_of, generate_key
+from treadle.services.identity import CACHE_SECONDS, FirstAdmin, Identity, digest_of, generate_key
 from treadle.store.sql import SqlStore
 
 
@@ -41,6 +42,26 @@ async def test_a_key_is_made_when_none_is_given(tmp_path: Path) -> None:
         assert await identity.bootstrap(None) is None
     finally:
         await store.close()
+
+
+@pytest.mark.anyio
+async def test_of_processes_that_start_at_once_one_makes_the_admin(database_url: str) -> None:
+    stores = [await SqlStore.open(database_url) for _ in range(4)]
+    try:
+        barrier = asyncio.Barrier(len(stores))
+
+        async def start(store: SqlStore) -> FirstAdmin | None:
+            await store.is_empty()  # so that its connection is there
+            await barrier.wait()
+            return await Identity(store, SystemClock(), new_uuid=RandomUuids()).bootstrap("key-of-sixteen-letters")
+
+        made = [admin for admin in await asyncio.gather(*map(start, stores)) if admin is not None]
+        assert len(made) == 1
+        assert len(await stores[0].organizations()) == 1
+        assert len(await stores[0].users(made[0].organization.id)) == 1
+    finally:
+        for store in stores:
+            await store.close()
 
 
 @pytest.mark.anyio
