@@ -245,6 +245,19 @@ class IdentityStore(Protocol):
     async def is_empty(self) -> bool:
         """Whether there is no organization yet."""
 
+    async def add_first_admin(
+        self,
+        organization: tuple[str, UUID],
+        admin: tuple[str, str, UUID],
+        *,
+        prefix: str,
+        digest: str,
+        now: datetime,
+    ) -> tuple[Organization, User] | None:
+        """In an empty store: an organization (name, UUID), its admin (e-mail address, name, UUID) and the admin's API
+        key, called `bootstrap`, all in one transaction. None when there is an organization already: of many processes
+        that try at once one succeeds."""
+
     async def add_organization(self, name: str, uuid: UUID, now: datetime) -> Organization: ...
     async def organizations(self) -> Sequence[Organization]: ...
     async def add_user(self, email: str, name: str, uuid: UUID, now: datetime) -> User:

@@ -7,14 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from treadle.domain.errors import Conflict, InvalidInput, NotFound, Unauthenticated
+from treadle.domain.errors import InvalidInput, NotFound, Unauthenticated
 from treadle.domain.identity import ApiKey, Organization, Principal, Role, User
 from treadle.ports import Clock, IdentityStore
 from treadle.services.recent import Recent
-
-#: Of the organization that an empty store gets: one for all, so that of several processes that start at once only one
-#: can make it.
-FIRST_ORGANIZATION = UUID("6d0f4f2c-5c39-4b9a-9a53-0c7a2f1b8e01")
 
 KEY_PREFIX = "trd_"
 KEY_BYTES = 32

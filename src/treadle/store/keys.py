@@ -18,7 +18,7 @@ _KEY_COLUMNS = (
     api_keys.c.date_created, api_keys.c.date_expires, api_keys.c.date_revoked,
 )  # fmt: skip
 _GIVEN = ("organization_id", "user_id", "name", "prefix", "digest", "date_created", "date_expires")
-_ADD = Prepared(insert_into(api_keys, *_GIVEN).returning(*_KEY_COLUMNS))
+ADD = Prepared(insert_into(api_keys, *_GIVEN).returning(*_KEY_COLUMNS))
 _KEYS = Prepared(
     select(*_KEY_COLUMNS).where(api_keys.c.organization_id == bindparam("organization")).order_by(api_keys.c.id)
 )
@@ -88,7 +88,7 @@ class Keys:
         try:
             rows = await self._executor.write(
                 lambda session: session.all(
-                    _ADD,
+                    ADD,
                     organization_id=organization_id,
                     user_id=user_id,
                     name=plain(name),

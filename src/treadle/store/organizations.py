@@ -16,7 +16,7 @@ from treadle.store.values import date_of, micros, plain
 
 _USER_COLUMNS = (users.c.id, users.c.uuid, users.c.email, users.c.name, users.c.date_created)
 
-_ADD_ORGANIZATION = Prepared(insert_into(organizations, "uuid", "name", "date_created").returning(organizations.c.id))
+ADD = Prepared(insert_into(organizations, "uuid", "name", "date_created").returning(organizations.c.id))
 _ORGANIZATIONS = Prepared(
     select(organizations.c.id, organizations.c.uuid, organizations.c.name, organizations.c.date_created).order_by(
         organizations.c.id
@@ -27,7 +27,7 @@ _SET_SLOTS = Prepared(
     .where(organizations.c.id == bindparam("organization"))
     .values(slots=bindparam("slots", type_=organizations.c.slots.type))
 )
-_FIRST_ORGANIZATION = Prepared(select(organizations.c.id).limit(1))
+FIRST = Prepared(select(organizations.c.id, organizations.c.uuid).order_by(organizations.c.id).limit(1))
 _ADD_USER = Prepared(
     insert_or(users)
     .values(
@@ -42,7 +42,7 @@ _MEMBERS = Prepared(
     .where(memberships.c.organization_id == bindparam("organization"))
     .order_by(users.c.id)
 )
-_PUT_ROLE = put_into(memberships)
+PUT_ROLE = put_into(memberships)
 _REMOVE_ROLE = Prepared(
     delete(memberships).where(
         memberships.c.organization_id == bindparam("organization"), memberships.c.user_id == bindparam("user")
@@ -60,14 +60,12 @@ class Organizations:
         self._executor = executor
 
     async def is_empty(self) -> bool:
-        return await self._executor.glance(lambda session: session.one(_FIRST_ORGANIZATION)) is None
+        return await self._executor.glance(lambda session: session.one(FIRST)) is None
 
     async def add_organization(self, name: str, uuid: UUID, now: datetime) -> Organization:
         try:
             rows = await self._executor.write(
-                lambda session: session.all(
-                    _ADD_ORGANIZATION, uuid=str(uuid), name=plain(name), date_created=micros(now)
-                )
+                lambda session: session.all(ADD, uuid=str(uuid), name=plain(name), date_created=micros(now))
             )
         except Taken as error:
             raise Conflict(f"There is an organization {uuid} already.") from error
@@ -85,19 +83,8 @@ class Organizations:
         await self._executor.write(work, again=work)
 
     async def add_user(self, email: str, name: str, uuid: UUID, now: datetime) -> User:
-        def work(session: Session) -> User:
-            session.run(
-                _ADD_USER,
-                uuid=str(uuid),
-                email=plain(email),
-                email_folded=_folded(email),
-                name=plain(name),
-                date_created=micros(now),
-            )
-            return _load(session, email)
-
         try:
-            return await self._executor.write(work)
+            return await self._executor.write(lambda session: put_user(session, email, name, uuid, now))
         except Taken as error:
             raise Conflict(f"There is a user {uuid} already.") from error
 
@@ -112,7 +99,7 @@ class Organizations:
             if role is None:
                 session.run(_REMOVE_ROLE, organization=organization_id, user=user_id)
             else:
-                session.run(_PUT_ROLE, organization_id=organization_id, user_id=user_id, role=role.value)
+                session.run(PUT_ROLE, organization_id=organization_id, user_id=user_id, role=role.value)
 
         try:
             await self._executor.write(work)
@@ -120,14 +107,28 @@ class Organizations:
             raise NotFound(f"There is no organization {organization_id} or no user {user_id}.") from error
 
     async def find_user(self, email: str) -> User:
-        return await self._executor.glance(lambda session: _load(session, email))
+        return await self._executor.glance(lambda session: load_user(session, email))
 
 
 def _folded(email: str) -> str:
     return plain(email).strip().casefold()
 
 
-def _load(session: Session, email: str) -> User:
+def put_user(session: Session, email: str, name: str, uuid: UUID, now: datetime) -> User:
+    """The user with that e-mail address, made if there is none."""
+    session.run(
+        _ADD_USER,
+        uuid=str(uuid),
+        email=plain(email),
+        email_folded=_folded(email),
+        name=plain(name),
+        date_created=micros(now),
+    )
+    return load_user(session, email)
+
+
+def load_user(session: Session, email: str) -> User:
+    """Raises NotFound."""
     row = session.one(_USER, folded=_folded(email))
     if row is None:
         raise NotFound(f"There is no user {email}.")

@@ -1,51 +1,36 @@
-"""PostgreSQL: a few threads, a connection each from psycopg's pool. The server groups commits by itself."""
+"""PostgreSQL: a few threads, each with a connection of its own. The server groups commits by itself."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from contextlib import suppress
 from typing import TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg_pool import ConnectionPool
 from sqlalchemy.engine import URL
 
-from treadle.domain.errors import ConfigurationError
 from treadle.store.lanes import Job, Lane
+from treadle.store.postgres_errors import CommitUnknownError, is_broken
+from treadle.store.postgres_line import Connection, Line, Watch
 from treadle.store.prepared import Prepared, Row
-from treadle.store.session import Dangling, Session, Taken
+from treadle.store.session import Session
 
 T = TypeVar("T")
 
-Connection = psycopg.Connection[Row]
-
-#: Threads, and so connections at most, that a process uses.
-WRITERS = 6
-READERS = 4
-#: How often a transaction is run that the server gave up for another's sake, or whose connection broke before its end.
-TRIES = 5
-
-#: Nothing waits for ever: neither for a lock, nor for a server that is gone.
-_DEADLINES = {
-    "connect_timeout": "10",
-    "tcp_user_timeout": "30000",
-    "options": "-c statement_timeout=60000 -c lock_timeout=20000 -c idle_in_transaction_session_timeout=60000",
+#: Nothing waits for ever, neither for a lock nor for a server or a network that is gone: on either side. A server that
+#: does not hear from us any more rolls back what we had begun, so that others can go on. Libpq's words.
+DEADLINES = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "options": "-c statement_timeout=12s -c lock_timeout=8s -c idle_in_transaction_session_timeout=15s"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 -c tcp_user_timeout=10s",
     "application_name": "treadle",
 }
-
-
-class _CommitUnknownError(Exception):
-    """The connection broke at the commit."""
-
-
-#: What errors mean to an operator, and what to do.
-_SENTENCES = {
-    _CommitUnknownError: ("The connection broke while a change was saved.", "It may be there or not: look again."),
-    psycopg.errors.UndefinedTable: ("It has no schema.", "`treadle db upgrade` makes it."),
-    psycopg.errors.DiskFull: ("Its disk is full.", "Free some space; nothing that was answered is lost."),
-    psycopg.errors.ReadOnlySqlTransaction: ("It is read-only.", "Name the primary server."),
-}
-
 
 _WAIT = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _TRY = b"SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
@@ -77,29 +62,40 @@ class PostgresSession:
 
 
 class PostgresExecutor:
-    """Executor on one server. Writes run at READ COMMITTED: each locks the run's row, or compares and sets, first."""
+    """Executor on one server. Writes run at READ COMMITTED: each locks the run's row, or compares and sets, first.
+
+    Of its connections two fifths read and the others write: a writer may wait for a lock, and nobody should wait for it
+    to look something up. They are made as they are needed and then kept.
+    """
 
     def __init__(self, url: URL, *, connections: int = 10) -> None:
-        self._name = url.render_as_string(hide_password=True)
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            make_conninfo(**_arguments(url)),
-            min_size=1,
-            max_size=WRITERS + READERS,
-            timeout=20,
-            kwargs={"autocommit": True},
-            open=True,
-        )
-        self._writes: Lane[Connection] = Lane("store-write", [self._serve] * WRITERS, batch=1)
-        self._reads: Lane[Connection] = Lane("store-read", [self._serve] * READERS, batch=1)
+        conninfo = make_conninfo(**arguments(url))
+        name = url.render_as_string(hide_password=True)
+        self._closing = threading.Event()
+        self._lines = [Line(conninfo, name, self._closing) for _ in range(max(2, connections))]
+        readers = max(1, len(self._lines) * 2 // 5)
+        self._watch = Watch(self._lines, self._closing)
+        self._reads: Lane[Line] = Lane("store-read", [_server(line) for line in self._lines[:readers]], batch=1)
+        self._writes: Lane[Line] = Lane("store-write", [_server(line) for line in self._lines[readers:]], batch=1)
 
     async def write(self, work: Callable[[Session], T], *, again: Callable[[Session], T] | None = None) -> T:
-        return cast("T", await self._writes.submit(partial(_write, work)))
+        return await self._submit(
+            self._writes,
+            lambda connection: _write(work, connection),
+            None if again is None else lambda connection: _write(again, connection),
+        )
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        return cast("T", await self._reads.submit(partial(_read, work)))
+        return await self._submit(self._reads, lambda connection: _read(work, connection))
 
     async def glance(self, work: Callable[[Session], T]) -> T:
-        return cast("T", await self._reads.submit(lambda connection: work(PostgresSession(connection))))
+        return await self._submit(self._reads, lambda connection: work(PostgresSession(connection)))
+
+    async def _submit(
+        self, lane: Lane[Line], work: Callable[[Connection], T], again: Callable[[Connection], T] | None = None
+    ) -> T:
+        since = time.monotonic()
+        return cast("T", await lane.submit(lambda line: line.run(work, since, again=again)))
 
     async def close(self) -> None:
         for lane in (self._writes, self._reads):
@@ -107,21 +103,22 @@ class PostgresExecutor:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._closing.set()
         self._writes.close()
         self._reads.close()
-        self._pool.close()
+        for line in self._lines:
+            line.hang_up()
 
-    def _serve(self, jobs: Sequence[Job[Connection]]) -> None:
+
+def _server(line: Line) -> Callable[[Sequence[Job[Line]]], None]:
+    def serve(jobs: Sequence[Job[Line]]) -> None:
         for job in jobs:
-            for left in reversed(range(TRIES)):
-                try:
-                    with self._pool.connection() as connection:
-                        job.result = job.work(connection)
-                except Exception as error:  # noqa: BLE001 - it goes to whoever waits for it
-                    if left and _may_be_repeated(error):
-                        continue
-                    job.error = _reason(error, self._name)
-                break
+            try:
+                job.result = job.work(line)
+            except Exception as error:  # noqa: BLE001 - it goes to whoever waits for it
+                job.error = error
+
+    return serve
 
 
 def _write(work: Callable[[Session], T], connection: Connection) -> T:
@@ -129,14 +126,13 @@ def _write(work: Callable[[Session], T], connection: Connection) -> T:
     try:
         result = work(PostgresSession(connection))
     except BaseException:
-        if not connection.broken:
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
         raise
     try:
         connection.execute("COMMIT")
-    except psycopg.OperationalError as error:
-        if connection.broken:
-            raise _CommitUnknownError from error
+    except psycopg.Error as error:
+        if connection.broken or is_broken(error):
+            raise CommitUnknownError from error
         raise
     return result
 
@@ -146,35 +142,19 @@ def _read(work: Callable[[Session], T], connection: Connection) -> T:
     try:
         return work(PostgresSession(connection))
     finally:
-        if not connection.broken:
+        _roll_back(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    """Never raises: a connection that breaks in here has rolled back, and the next use finds it broken."""
+    if not connection.broken:
+        with suppress(psycopg.OperationalError):
             connection.execute("ROLLBACK")
 
 
-def _arguments(url: URL) -> dict[str, str]:
-    """Libpq's words for the parts of a URL."""
+def arguments(url: URL) -> dict[str, str]:
+    """Libpq's words for the parts of a URL, and our deadlines where it sets none."""
     named = {"host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database}
     given = {name: str(value) for name, value in named.items() if value is not None}
     query = {name: value if isinstance(value, str) else ",".join(value) for name, value in url.query.items()}
-    return {**_DEADLINES, **given, **query}
-
-
-def _may_be_repeated(error: Exception) -> bool:
-    """Nothing was committed, and the next try may find it otherwise."""
-    if isinstance(error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
-        return True
-    # Without a SQLSTATE the connection broke; class 57P is a server that shuts down.
-    return type(error) is psycopg.OperationalError or isinstance(error, psycopg.errors.AdminShutdown)
-
-
-def _reason(error: Exception, name: str) -> Exception:
-    """What whoever waits is told."""
-    if isinstance(error, psycopg.errors.UniqueViolation):
-        return Taken(str(error))
-    if isinstance(error, psycopg.errors.ForeignKeyViolation):
-        return Dangling(str(error))
-    for kind, (sentence, hint) in _SENTENCES.items():
-        if isinstance(error, kind):
-            return ConfigurationError(f"The database {name} cannot be used. {sentence}", hint=hint)
-    if isinstance(error, psycopg.OperationalError):  # a lock or a statement that took too long, too many connections
-        return ConfigurationError(f"The database {name} cannot be used: {str(error).strip()}.")
-    return error
+    return {**DEADLINES, **given, **query}

@@ -10,13 +10,18 @@ from sqlalchemy.exc import DBAPIError
 
 from treadle.domain.errors import ConfigurationError
 from treadle.store.address import PostgresAddress, SqliteAddress, parse
-from treadle.store.sqlite_file import alone, connect, make
+from treadle.store.sqlite_file import alone, connect, make, trouble
 
 #: The newest revision in `migrations/versions`; a test holds it to them. Knowing it here spares a start reading them.
 HEAD = "0002"
 
 #: The advisory lock under which PostgreSQL is upgraded: any number, the same in every process.
 _LOCK = 0x7472_6561_646C_6501
+
+_CONNECT = {
+    "connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 10, "keepalives_interval": 3,
+    "keepalives_count": 3,
+}  # fmt: skip
 
 #: How long an upgrade of PostgreSQL waits for a table that is in use.
 _LOCK_SECONDS = 15
@@ -136,13 +141,35 @@ def _connection(address: SqliteAddress | PostgresAddress, *, begin: str) -> Iter
         with engine.begin() as connection:
             yield connection
     except DBAPIError as error:
-        raise ConfigurationError(f"The database {address} cannot be used: {error.orig}") from error
+        raise _trouble(error, address) from error
+
+
+def _trouble(error: DBAPIError, address: SqliteAddress | PostgresAddress) -> Exception:
+    if isinstance(address, SqliteAddress):
+        return trouble(error.orig, address.path) if isinstance(error.orig, sqlite3.Error) else error
+    # Only here: psycopg is an extra.
+    import psycopg  # noqa: PLC0415
+
+    from treadle.store.postgres_errors import reason, refusal  # noqa: PLC0415
+
+    found = error.orig
+    if not isinstance(found, psycopg.Error):
+        return error
+    # What has an SQLSTATE was said by a server that had let us in.
+    return refusal(found, str(address)) if found.sqlstate is None else _mended(reason(found, str(address)), address)
+
+
+def _mended(found: Exception, address: PostgresAddress) -> Exception:
+    if isinstance(found, ConfigurationError):
+        return found
+    return ConfigurationError(f"The database {address} cannot be used: {found}")
 
 
 def _engine(address: SqliteAddress | PostgresAddress, begin: str) -> Engine:
     if isinstance(address, PostgresAddress):
         try:
-            return create_engine(address.url, poolclass=NullPool)
+            # Here a statement may take its time; see `postgres.DEADLINES` for the others.
+            return create_engine(address.url, poolclass=NullPool, connect_args=_CONNECT)
         except ImportError as error:
             raise ConfigurationError(
                 "PostgreSQL needs a package that is not installed.", hint="pip install 'treadle[postgres]'"

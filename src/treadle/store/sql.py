@@ -10,6 +10,7 @@ from treadle.store.claims import Claims
 from treadle.store.events import Events
 from treadle.store.figures import Figures
 from treadle.store.files import Files
+from treadle.store.first_admin import FirstAdmin
 from treadle.store.keys import Keys
 from treadle.store.leases import Leases
 from treadle.store.measured import measured
@@ -42,6 +43,7 @@ class SqlStore(
     Figures,
     Files,
     Organizations,
+    FirstAdmin,
     Keys,
     Repositories,
     Retention,

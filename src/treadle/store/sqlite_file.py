@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, Unavailable
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864")
 
@@ -25,6 +25,8 @@ _SENTENCES = {
     sqlite3.SQLITE_CORRUPT: ("The file is damaged.", "Restore a backup."),
     sqlite3.SQLITE_NOTADB: ("The file is no SQLite database.", "Name another file."),
 }
+
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def make(path: Path, *, busy_seconds: float) -> None:
@@ -98,6 +100,8 @@ def is_code(error: sqlite3.Error, *codes: int) -> bool:
 
 
 def trouble(error: sqlite3.Error, path: Path) -> ConfigurationError:
+    """In a sentence; Unavailable for what may pass."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     sentence, hint = _SENTENCES.get(code, (f"{error}.", "`treadle db upgrade` brings an older database up to date."))
-    return ConfigurationError(f"The database {path} cannot be used. {sentence}", hint=hint)
+    kind = Unavailable if is_code(error, *_PASSING) else ConfigurationError
+    return kind(f"The database {path} cannot be used. {sentence}", hint=hint)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.support.stores import NOW, World, open_world, said
 
-from treadle.domain.errors import ConfigurationError, LeaseLost
+from treadle.domain.errors import ConfigurationError, Unavailable, LeaseLost
 from treadle.ports import Fence
 from treadle.store import schema
 from treadle.store.address import sqlite_url
@@ -128,7 +128,7 @@ async def test_a_full_disk_fails_only_what_does_not_fit(world: World) -> None:
         await asyncio.sleep(0)
         writer.execute(f"PRAGMA max_page_count={pages + 5}")
     answers = await asyncio.gather(*writes, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [int, int, ConfigurationError, ConfigurationError, int]
+    assert [type(answer) for answer in answers] == [int, int, Unavailable, Unavailable, int]
     assert [event.number for event in await world.told(run.id)] == [1, 2, 3, 4, 5]
 
 
