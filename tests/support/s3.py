@@ -43,7 +43,7 @@ _PORTS = (
 _OPTIONS = (
     *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-s3.iam=false"),
     *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
-    "-s3.autoCreateBucket=false",
+    *("-s3.autoCreateBucket=false", "-master.electionTimeout=1s"),  # it waits that long after a crash
     *("-volume.max=500", "-master.volumeSizeLimitMB=64"),  # a bucket takes a volume at least
 )
 
