@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from treadle import telemetry
 from treadle.domain.errors import LeaseLost, TreadleError, Unavailable
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run, Step
@@ -109,12 +110,20 @@ class Execution:
 
     async def run(self) -> None:
         """Returns when the run is over or the claim is given up; nothing of it is left on this machine then."""
-        ports = self._ports
-        with run_context(run=self._run.uuid), redacting(self._redactor):
+        run, ports = self._run, self._ports
+        with (
+            run_context(run=run.uuid),
+            redacting(self._redactor),
+            telemetry.continued(run.traceparent, "run", run=str(run.uuid), lease=run.lease, engine=run.engine) as span,
+        ):
+            log.info("the run is taken up", lease=run.lease, engine=run.engine)
             async with Progress.open(self._store, ports.signals, ports.clock, self._fence, self._redactor) as progress:
                 ending = await self._until_over_or_stopped(progress)
-                await self._leave(progress, ending)
-            ports.signals.notify(self._run.id)
+                span.set(end=ending.end.name.lower())
+                with run_context(step=self._position):
+                    await self._leave(progress, ending)
+            log.info("the run is left", end=ending.end.name.lower())
+            ports.signals.notify(run.id)
 
     async def _until_over_or_stopped(self, progress: Progress) -> Ending:
         """The work beside its pulse; whichever ends first decides, and the work has stopped before this returns."""
@@ -172,7 +181,8 @@ class Execution:
             await self._say_restored(progress, missing, resumption)
         for step in missing:
             self._position = step.position
-            await steps.run(step, resumption)
+            with run_context(step=step.position), telemetry.span("step", step=step.position):
+                await steps.run(step, resumption)
             resumption = Resumption()
         if not artifacts.is_diff_current and (run.generate_diff or run.lease > 1):
             await artifacts.keep_diff(workspace, None)
@@ -190,8 +200,10 @@ class Execution:
             author_name=name,
             author_email=email,
         )
-        self._workspace = workspace = await self._ports.workspaces.prepare(request, secrets.git)
-        prepared = workspace.prepared
+        with telemetry.timed(telemetry.PREPARE_SECONDS, "prepare workspace") as span:
+            self._workspace = workspace = await self._ports.workspaces.prepare(request, secrets.git)
+            prepared = workspace.prepared
+            span.set(start="warm" if prepared.is_warm else "cold")
         elapsed = (self._ports.clock.now() - started).total_seconds()
         await progress.note(
             Draft(
@@ -262,6 +274,7 @@ class Execution:
         try:
             await self._conclude(progress, ending)
         except LeaseLost:
+            telemetry.count(telemetry.LEASES_LOST)
             log.warning("the lease was lost before the run could be concluded")
         except Unavailable as error:
             log.warning("the run could not be concluded", error=error.message)
@@ -297,6 +310,7 @@ class Execution:
     async def _conclude(self, progress: Progress, ending: Ending) -> None:
         store, now = self._store, self._ports.clock.now()
         if ending.end is End.LOST:
+            telemetry.count(telemetry.LEASES_LOST)
             return
         if ending.end is End.AWAY:
             await self._hand_back(progress)
@@ -307,6 +321,7 @@ class Execution:
             return
         details = progress.clean(ending.details) if ending.details is not None else None
         await store.finish(self._fence, _STATUS[ending.end], details, now)
+        telemetry.count(telemetry.RUNS_FINISHED, status=_STATUS[ending.end])
         await Checkpoints(store, self._blobs, progress, self._run).forget()
 
     async def _hand_back(self, progress: Progress) -> None:
@@ -319,6 +334,7 @@ class Execution:
                 await progress.record()
                 await self._ports.store.release(self._fence, self._ports.clock.now())
             except LeaseLost:
+                telemetry.count(telemetry.LEASES_LOST)
                 return
             except Unavailable:
                 await self._ports.clock.sleep(self._limits.poll)

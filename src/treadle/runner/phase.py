@@ -7,17 +7,22 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from treadle import command
+import structlog
+
+from treadle import command, telemetry
 from treadle.domain.credentials import EngineCredential
 from treadle.domain.errors import EngineAuthenticationFailed, EngineNotInstalled, EngineTimedOut
 from treadle.domain.events import Draft, EventType, JsonObject, JsonValue, clip
 from treadle.domain.run import Step, Usage
 from treadle.domain.states import Phase
+from treadle.logs import run_context
 from treadle.ports import Box, Clock, Engine, EngineCall, EngineReader, Layout, Outcome, Sandbox
 from treadle.runner import config_files
 from treadle.runner.limits import Limits
 from treadle.services.progress import Progress
 from treadle.services.secrets import EngineChoice, RunSecrets
+
+log = structlog.get_logger(__name__)
 
 #: A CLI that lingers after its answer is ended after this many seconds.
 LINGER_SECONDS = 3.0
@@ -67,12 +72,21 @@ class PhaseRunner:
     async def run(self, request: PhaseRequest) -> Outcome:
         """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError. What it cost
         is in `spent`, however it ends."""
+        phase, position = request.phase, request.step.position
+        with (
+            run_context(phase=phase),
+            telemetry.timed(telemetry.PHASE_SECONDS, "phase", phase=phase, step=position) as span,
+        ):
+            return await self._run(request, span)
+
+    async def _run(self, request: PhaseRequest, span: telemetry.Span) -> Outcome:
         self.spent = Usage()
         delays = iter(self._limits.retries)
         attempt, session, is_renewal_due = 0, request.session, False
         while True:
             attempt += 1
             chosen = await self._secrets.engine()
+            span.set(engine=chosen.engine.name)
             if is_renewal_due:
                 chosen = replace(chosen, credential=_expired(chosen.credential, self._clock))
             outcome = await self._attempt(request, chosen, session, attempt)
@@ -83,6 +97,10 @@ class PhaseRunner:
                 raise outcome.error
             session = self._session_after(chosen.engine, outcome.session) or request.session
             is_renewal_due = isinstance(outcome.error, EngineAuthenticationFailed)
+            telemetry.count(telemetry.RETRIES, engine=chosen.engine.name, reason=outcome.error.code)
+            log.warning(
+                "the engine is called again", engine=chosen.engine.name, reason=outcome.error.code, seconds=delay
+            )
             await self._progress.record(
                 self._draft(
                     request,
@@ -118,9 +136,16 @@ class PhaseRunner:
         reader = chosen.engine.reader(call)
         started, since = asyncio.get_running_loop().time(), self._clock.now()
         try:
-            code, stderr, timed_out = await self._call(request, chosen.engine, call, box, reader)
-            outcome = reader.finish(code, stderr)
-            return replace(outcome, error=timed_out) if timed_out is not None else outcome
+            with telemetry.span("engine call", engine=chosen.engine.name, attempt=attempt) as span:
+                code, stderr, timed_out = await self._call(request, chosen.engine, call, box, reader)
+                outcome = reader.finish(code, stderr)
+                if timed_out is not None:
+                    outcome = replace(outcome, error=timed_out)
+                code_of_error = outcome.error.code if outcome.error is not None else None
+                if code_of_error is not None:
+                    span.set(error=code_of_error)
+                log.debug("the engine has ended", engine=chosen.engine.name, exit_code=code, error=code_of_error)
+            return outcome
         finally:
             read = partial(config_files.read_plain, box.config)
             await self._secrets.read_back(chosen.engine, chosen.credential, read)
@@ -128,6 +153,7 @@ class PhaseRunner:
             cost = elsewhere or reader.finish(0, "").usage
             duration = round((asyncio.get_running_loop().time() - started) * 1000)
             self.spent += replace(cost, duration_ms=duration)
+            _note_cost(chosen.engine, cost)
 
     async def _call(
         self, request: PhaseRequest, engine: Engine, call: EngineCall, box: Box, reader: EngineReader
@@ -196,6 +222,12 @@ class PhaseRunner:
     @staticmethod
     def _draft(request: PhaseRequest, kind: EventType, data: JsonObject) -> Draft:
         return Draft(kind, data, step=request.step.position, phase=request.phase)
+
+
+def _note_cost(engine: Engine, cost: Usage) -> None:
+    telemetry.count(telemetry.TOKENS, cost.input_tokens, engine=engine.name, direction="input")
+    telemetry.count(telemetry.TOKENS, cost.output_tokens, engine=engine.name, direction="output")
+    telemetry.count(telemetry.COST, cost.cost_usd, engine=engine.name)
 
 
 def _expired(credential: EngineCredential, clock: Clock) -> EngineCredential:

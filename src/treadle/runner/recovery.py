@@ -6,6 +6,7 @@ from math import inf
 
 import structlog
 
+from treadle import telemetry
 from treadle.domain.errors import TreadleError
 from treadle.ports import Blobs, Clock, Queue, RunStore, Signals, Sweep
 from treadle.runner.limits import Limits
@@ -61,6 +62,8 @@ class Sweeper:
             kill_seconds=KILL_SECONDS,
             max_lost_workers=self._limits.max_lost_workers,
         )
+        for name, swept in (("requeued", found.requeued), ("failed", found.failed), ("killed", found.killed)):
+            telemetry.count(telemetry.SWEPT, len(swept), found=name)
         for run_id in (*found.requeued, *self._due(found.waiting)):
             await self._queue.announce(run_id)
         for run_id in (*found.requeued, *found.failed, *found.killed):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from treadle import telemetry
 from treadle.domain.errors import TreadleError
 from treadle.domain.run import Run
 from treadle.ports import Announcement, Queue
@@ -113,7 +114,14 @@ class Worker:
         run = await self._ports.store.claim(self.name, now, organization_slots=slots)
         self._looks_at_once = run is not None or self._ended.is_set()
         if run is not None:
+            self._note_claim(run)
             self._start(run, Hold(self._limits.lease, asked))
+
+    def _note_claim(self, run: Run) -> None:
+        telemetry.count(telemetry.CLAIMS)
+        if run.lease == 1:  # later ones waited for their worker's end, too
+            waited = self._ports.clock.now() - run.date_created
+            telemetry.observe(telemetry.CLAIM_WAIT_SECONDS, max(0.0, waited.total_seconds()))
 
     def _start(self, run: Run, hold: Hold) -> None:
         task = asyncio.create_task(Execution(run, self._ports, self._limits, hold, self._draining).run())

@@ -62,7 +62,8 @@ class PrometheusMeters:
     def count(self, metric: Metric, amount: float, labels: dict[str, Value]) -> None:
         child = self._child(metric, labels)
         assert isinstance(child, Counter)  # noqa: S101 - a call with the wrong metric is a defect here
-        child.inc(amount)
+        if amount > 0:  # what an engine says of itself may be anything, and is no reason to end a run
+            child.inc(amount)
 
     def observe(self, metric: Metric, value: float, labels: dict[str, Value]) -> None:
         child = self._child(metric, labels)

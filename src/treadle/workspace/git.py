@@ -9,9 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import structlog
+
 from treadle import command, telemetry
 from treadle.command import CommandError, CommandNotFound, CommandTimedOut, Completed, OutputTooLarge
 from treadle.domain.errors import GitError, GitTimedOut, WorkspaceError
+
+log = structlog.get_logger(__name__)
 
 #: The largest output of one command that is held in memory, such as a patch of uncommitted work.
 OUTPUT_BYTES = 128 << 20
@@ -136,6 +140,7 @@ class Git:
                 )
             except CommandError as error:
                 raise failure_of(arguments, error) from error
+            log.debug("git", command=verb(arguments), exit_code=done.exit_code)
             if accepted is not None and done.exit_code not in accepted:
                 said = last_line(done.stderr) or f"exit code {done.exit_code}"
                 raise GitError(f"git {verb(arguments)} failed: {said}.")
