@@ -284,33 +284,32 @@ async def test_a_cancelled_upload_is_forgotten_by_the_service(
     await blobs.put("kept", b"before")
     source = tmp_path / "source"
     os.mkfifo(source)
-    is_cancelled = threading.Event()
-
-    def feed() -> None:
-        with suppress(BrokenPipeError), source.open("wb") as pipe:
-            pipe.write(b"x" * (17 << 20))
-            pipe.flush()
-            is_cancelled.wait(BOUND_SECONDS)
-
-    feeder = threading.Thread(target=feed)
+    feeder = threading.Thread(target=feed, args=(source,))
     feeder.start()
-    try:
-        async with anyio.create_task_group() as tasks:
-            task = await started(tasks, blobs, source)
-            with anyio.fail_after(BOUND_SECONDS):
-                while not s3_bucket.uploads():  # noqa: ASYNC110 - only the service knows
-                    await anyio.sleep(0.02)
-            if by_asyncio:
-                task.cancel()
-            else:
-                tasks.cancel_scope.cancel()
-            is_cancelled.set()
-    finally:
-        is_cancelled.set()
-        feeder.join()
+    async with anyio.create_task_group() as tasks:
+        task = await started(tasks, blobs, source)
+        with anyio.fail_after(BOUND_SECONDS):
+            while not s3_bucket.uploads():  # noqa: ASYNC110 - only the service knows
+                await anyio.sleep(0.02)
+        if by_asyncio:
+            task.cancel()
+        else:
+            tasks.cancel_scope.cancel()
+    await to_thread.run_sync(feeder.join)
     assert s3_bucket.uploads() == []
     assert s3_bucket.keys() == ["some/prefix/kept"]
     assert await blobs.get("kept") == b"before"
+
+
+def feed(source: Path) -> None:
+    """Writes into a pipe, at first much, then without an end, until nobody reads any more."""
+    with suppress(BrokenPipeError), source.open("wb", buffering=0) as pipe:
+        for _ in range(17):
+            pipe.write(b"x" * (1 << 20))
+        deadline = time.monotonic() + BOUND_SECONDS
+        while time.monotonic() < deadline:
+            pipe.write(b"x" * (1 << 16))
+            time.sleep(0.01)
 
 
 async def started(tasks: anyio.abc.TaskGroup, blobs: Blobs, source: Path) -> "asyncio.Task[object]":
