@@ -5,27 +5,20 @@ import os
 import platform
 import re
 import shutil
-import stat
 import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from treadle import command, sandbox
-from treadle.blobs.places import DirectoryPlace, open_blobs, place_of
-from treadle.cli.schema import found_schema
+from treadle.cli import machine, reach
+from treadle.cli.findings import Check, Level
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.run import EngineName
 from treadle.engines.location import find_claude, find_kimi
-from treadle.factory import database_url
 from treadle.settings import Settings
-from treadle.store import schema
-from treadle.store.address import parse
 from treadle.vault import KEY_FILE, load_keys
 from treadle.version import __version__
+from treadle.workspace.workspaces import SHARED_MEMORY
 
 #: Older ones lack options that the workspaces use.
 OLDEST_GIT: Final = (2, 37)
@@ -33,29 +26,7 @@ OLDEST_GIT: Final = (2, 37)
 _CLI_SECONDS: Final = 30.0
 _GIT_SECONDS: Final = 10.0
 
-#: Free bytes on the data directory's disk: below the first it is tight, below the second nothing will work.
-_TIGHT_BYTES: Final = 2 << 30
-_FULL_BYTES: Final = 100 << 20
-
 _VERSION: Final = re.compile(r"\d+(?:\.\d+)+\S*")
-
-
-class Level(StrEnum):
-    """How a check went."""
-
-    OK = "OK"
-    WARNING = "Warning"
-    PROBLEM = "Problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was found, and what to do about it unless it is OK."""
-
-    name: str
-    level: Level
-    found: str
-    hint: str | None = None
 
 
 def check_settings(environment: Mapping[str, str]) -> tuple[Check, Settings | None]:
@@ -81,11 +52,16 @@ def checks_of(settings: Settings, environment: Mapping[str, str]) -> Sequence[Co
         _cli("claude", _argv_of_claude(settings), settings),
         _cli("kimi", find_kimi(settings), settings),
         _keys(settings),
-        _data_dir(settings),
+        machine.data_dir(settings),
         _sealing_key(settings),
-        _database(settings),
-        _blobs(settings),
-        _clock(),
+        machine.memory(SHARED_MEMORY),
+        reach.database(settings),
+        reach.broker(settings),
+        reach.blobs(settings),
+        reach.sharing(settings),
+        machine.port("port", settings.host, settings.port),
+        machine.port("operations", settings.operations_host, settings.operations_port),
+        machine.clock(),
     )
 
 
@@ -171,21 +147,6 @@ async def _keys(settings: Settings) -> Check:
     return Check("keys", Level.WARNING, said, hint)
 
 
-async def _data_dir(settings: Settings) -> Check:
-    path = settings.data_dir
-    hint = "TREADLE_DATA_DIR names another place."
-    there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Check("data", Level.PROBLEM, f"{path} cannot be written to", hint)
-    free = shutil.disk_usage(there).free
-    said = f"{path}{'' if there == path else ' (made at the first start)'}, {free / (1 << 30):.1f} GiB free"
-    if free < _FULL_BYTES:
-        return Check("data", Level.PROBLEM, said, f"Free some space; {hint}")
-    if there == path and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return Check("data", Level.WARNING, f"{said}, open to other users", f"chmod 700 {path}")
-    return Check("data", Level.WARNING if free < _TIGHT_BYTES else Level.OK, said, f"Free some space; {hint}")
-
-
 async def _sealing_key(settings: Settings) -> Check:
     is_given = settings.secret_key is not None or settings.secret_key_file is not None
     if not is_given and not (settings.data_dir / KEY_FILE).exists():
@@ -195,44 +156,6 @@ async def _sealing_key(settings: Settings) -> Check:
     except ConfigurationError as error:
         return Check("sealing key", Level.PROBLEM, error.message, error.hint)
     return Check("sealing key", Level.OK, "from the settings" if is_given else str(settings.data_dir / KEY_FILE))
-
-
-async def _database(settings: Settings) -> Check:
-    try:
-        address = parse(database_url(settings))
-        found = await asyncio.to_thread(found_schema, settings)
-    except ConfigurationError as error:
-        return Check("database", Level.PROBLEM, error.message, error.hint)
-    if found is None:
-        return Check("database", Level.OK, f"{address} (made at the first start)")
-    if found == schema.head():
-        return Check("database", Level.OK, f"{address}, schema {found}")
-    level = Level.WARNING if found < schema.head() else Level.PROBLEM
-    hint = "`treadle db upgrade`, or the next start, brings an older one up to date; a newer one needs a newer Treadle."
-    return Check("database", level, f"{address}, schema {found}; this version needs {schema.head()}", hint)
-
-
-async def _blobs(settings: Settings) -> Check:
-    try:
-        place = place_of(settings.blob_url, settings)
-        if isinstance(place, DirectoryPlace) and not place.path.exists():
-            return Check("blobs", Level.OK, f"{place} (made at the first start)")
-        await open_blobs(settings.blob_url, settings).check()
-    except ConfigurationError as error:
-        return Check("blobs", Level.PROBLEM, error.message, error.hint)
-    return Check("blobs", Level.OK, str(place))
-
-
-async def _clock() -> Check:
-    now, installed = datetime.now(UTC), datetime.fromtimestamp(_installed(), UTC)
-    said = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if now < installed:
-        return Check("clock", Level.PROBLEM, f"{said} is before Treadle was installed", "Set the machine's clock.")
-    return Check("clock", Level.OK, said)
-
-
-def _installed() -> float:
-    return Path(__file__).stat().st_mtime
 
 
 async def _output(argv: Sequence[str], environment: Mapping[str, str], seconds: float) -> str:

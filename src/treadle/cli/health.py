@@ -5,8 +5,9 @@ import os
 from collections.abc import Sequence
 
 from treadle.cli import output
-from treadle.cli.checks import Check, Level, check_settings, checks_of
+from treadle.cli.checks import check_settings, checks_of
 from treadle.cli.failures import Stopped
+from treadle.cli.findings import Check, Level
 from treadle.cli.output import FAILED
 from treadle.cli.text import one_line, pad
 

@@ -32,6 +32,7 @@ INNER = {
     "treadle.cli.live:REDRAW_SECONDS",
     "treadle.cli.live:_MAX_COLUMNS",
     "treadle.cli.local:_DRAIN_SECONDS",
+    "treadle.cli.machine:_PORT_SECONDS",
     "treadle.command.pipes:_MAX_PIPE_BYTES",
     "treadle.command.pipes:_READ_BYTES",
     "treadle.domain.patch:_BLOCK_BYTES",
