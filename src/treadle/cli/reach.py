@@ -146,10 +146,10 @@ def _ask(address: PostgresAddress) -> _Server:
 
 
 async def broker(settings: Settings) -> Check:
-    if settings.broker_url is None:
-        is_sqlite = isinstance(_address(settings), SqliteAddress)
-        return Check("broker", Level.OK, f"none: {'the process itself' if is_sqlite else 'PostgreSQL'} wakes workers")
     try:
+        if settings.broker_url is None:
+            wakes = "the process itself" if isinstance(_address(settings), SqliteAddress) else "PostgreSQL"
+            return Check("broker", Level.OK, f"none: {wakes} wakes workers")
         return Check("broker", Level.OK, await _try_broker(settings.broker_url.get_secret_value()))
     except ConfigurationError as error:
         return Check("broker", Level.PROBLEM, error.message, error.hint)
