@@ -7,10 +7,11 @@ import pytest
 from tests.support.git_server import GitServer
 from tests.support.postgres import postgres_server
 from tests.support.rabbit import rabbit_server
+from tests.support.s3 import s3_bucket, s3_server
 from tests.support.service import Service
 from tests.support.ssh_server import SshServer
 
-__all__ = ["git", "postgres_server", "rabbit_server", "service", "ssh"]
+__all__ = ["git", "postgres_server", "rabbit_server", "s3_bucket", "s3_server", "service", "ssh"]
 
 
 @pytest.fixture

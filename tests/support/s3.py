@@ -73,8 +73,8 @@ class Bucket:
             "S3_SECRET_ACCESS_KEY": SECRET,
         }
 
-    def keys(self) -> list[str]:
-        """Every object in it."""
+    def objects(self) -> list[str]:
+        """The key of everything in it."""
         return [each["path"] for page in obstore.list(_store(self.name, self.endpoint)) for each in page]
 
     def put(self, key: str, content: bytes) -> None:

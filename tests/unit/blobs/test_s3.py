@@ -260,10 +260,10 @@ async def test_others_things_in_the_bucket_are_left_alone(tmp_path: Path, s3_buc
         await each.put("runs/1/a", b"x")
     assert [entry.key async for entry in blobs.entries()] == ["runs/1/a"]
     await blobs.delete_prefix("runs")
-    assert sorted(s3_bucket.keys()) == ["runs/1/a", "some/prefix-2/runs/1/a", "some/prefix/READ ME"]
+    assert sorted(s3_bucket.objects()) == ["runs/1/a", "some/prefix-2/runs/1/a", "some/prefix/READ ME"]
     await blobs.check()
     await other.check()
-    assert sorted(s3_bucket.keys()) == ["runs/1/a", "some/prefix-2/runs/1/a", "some/prefix/READ ME"]
+    assert sorted(s3_bucket.objects()) == ["runs/1/a", "some/prefix-2/runs/1/a", "some/prefix/READ ME"]
 
 
 async def test_many_check_at_once(blobs: Blobs) -> None:
@@ -297,7 +297,7 @@ async def test_a_cancelled_upload_is_forgotten_by_the_service(
             tasks.cancel_scope.cancel()
     await to_thread.run_sync(feeder.join)
     assert s3_bucket.uploads() == []
-    assert s3_bucket.keys() == ["some/prefix/kept"]
+    assert s3_bucket.objects() == ["some/prefix/kept"]
     assert await blobs.get("kept") == b"before"
 
 
@@ -331,7 +331,7 @@ async def test_a_source_that_breaks_sends_nothing(s3_bucket: Bucket, blobs: Blob
 
     with pytest.raises(OSError, match="the client went away"):
         await blobs.put("a", broken())
-    assert s3_bucket.keys() == []
+    assert s3_bucket.objects() == []
     assert s3_bucket.uploads() == []
 
 
