@@ -190,6 +190,7 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
     settings = parts.settings
     ports = Ports(
         store=parts.store,
+        queue=parts.queue,
         signals=parts.signals,
         controls=parts.controls,
         blobs=parts.blobs,
@@ -213,7 +214,6 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Worker(
         name,
-        parts.queue,
         ports,
         Limits.of(settings),
         free_bytes=lambda: shutil.disk_usage(settings.data_dir).free,

@@ -19,6 +19,7 @@ from treadle.ports import (
     Clock,
     Engine,
     Fence,
+    Queue,
     Sandbox,
     Signals,
     StepUpdate,
@@ -53,6 +54,7 @@ class Ports:
     """Everything that executing a run needs of the outside."""
 
     store: Store
+    queue: Queue
     signals: Signals  # wakes those who follow a run's events
     controls: Signals  # wakes the worker that holds a run
     blobs: Blobs
@@ -318,6 +320,7 @@ class Execution:
         await progress.record()
         if ending.end is End.RELEASED:
             await store.release(self._fence, now)
+            await self._ports.queue.announce(self._run.id)
             return
         details = progress.clean(ending.details) if ending.details is not None else None
         await store.finish(self._fence, _STATUS[ending.end], details, now)
@@ -339,6 +342,7 @@ class Execution:
             except Unavailable:
                 await self._ports.clock.sleep(self._limits.poll)
             else:
+                await self._ports.queue.announce(self._run.id)
                 log.info("the run was handed back")
                 return
 

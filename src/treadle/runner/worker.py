@@ -8,7 +8,7 @@ import structlog
 from treadle import telemetry
 from treadle.domain.errors import TreadleError
 from treadle.domain.run import Run
-from treadle.ports import Announcement, Queue
+from treadle.ports import Announcement
 from treadle.runner.execute import Execution, Ports
 from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold
@@ -26,10 +26,9 @@ class Worker:
     """Runs at most `limits.slots` runs at once, until `drain` is called. `free_bytes`: what is left on the disk that
     workspaces and mirrors are on."""
 
-    def __init__(self, name: str, queue: Queue, ports: Ports, limits: Limits, *, free_bytes: Callable[[], int]) -> None:
+    def __init__(self, name: str, ports: Ports, limits: Limits, *, free_bytes: Callable[[], int]) -> None:
         self.name = name
         self.is_paused = False  # for want of space
-        self._queue = queue
         self._ports = ports
         self._limits = limits
         self._free_bytes = free_bytes
@@ -95,7 +94,7 @@ class Worker:
     async def _next_hint(self, seconds: float) -> Announcement | None:
         """None when the time is over, a run of this worker's has ended, or it drains."""
         self._ended.clear()
-        taking = asyncio.create_task(self._queue.take(seconds))
+        taking = asyncio.create_task(self._ports.queue.take(seconds))
         ended = asyncio.create_task(self._ended.wait())
         try:
             await self._first_of(taking, ended)

@@ -75,8 +75,10 @@ class Disk:
 def made(world: World, queue: DatabaseQueue, disk: Disk | None = None, **settings: object) -> Worker:
     limits = Limits.of(Settings.load({}, **{"poll_seconds": LONG, **settings}))
     # Of the ports, only these are used besides the execution's.
-    ports = cast("Ports", SimpleNamespace(store=world.store, clock=SystemClock(), workspaces=NoWorkspaces()))
-    return Worker("worker", queue, ports, limits, free_bytes=disk or Disk())
+    ports = cast(
+        "Ports", SimpleNamespace(store=world.store, queue=queue, clock=SystemClock(), workspaces=NoWorkspaces())
+    )
+    return Worker("worker", ports, limits, free_bytes=disk or Disk())
 
 
 async def begun() -> HeldExecution:
