@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 from tests.support.messages import Installation, Messages
+from tests.support.rabbit import RabbitServer
 
 from treadle.domain.errors import Unavailable
 from treadle.ports import Announcement, Queue
@@ -320,6 +321,8 @@ async def test_the_server_may_die_and_come_back(frail_installation: Installation
     assert server is not None
     await api.queue.announce(1)
     assert await taken(worker.queue) == 1
+    if isinstance(server, RabbitServer):
+        server.sync()
     await asyncio.to_thread(server.kill9)
     await until_unavailable(api.queue)
     await api.queue.announce(2)
