@@ -301,6 +301,12 @@ class RepositoryStore(Protocol):
     async def add_repository(self, repository: Repository, secrets: Mapping[str, str]) -> Repository:
         """With its id. Conflict when the organization has one of that name."""
 
+    async def update_repository(self, repository: Repository, secrets: Mapping[str, str] | None, now: datetime) -> None:
+        """Its address and default branch; and, unless None, `secrets` in the place of all those it has. NotFound."""
+
+    async def remove_repository(self, repository_id: int) -> None:
+        """With its secrets, and its name is free again. Runs that were made with it keep its id. NotFound."""
+
     async def repositories(self, organization_id: int) -> Sequence[Repository]: ...
     async def find_repository(self, organization_id: int, url: str) -> Repository | None: ...
     async def repository_secrets(self, repository_id: int) -> Mapping[str, str]: ...

@@ -1,10 +1,11 @@
 """Organizations, users, keys and repositories, on each database."""
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from tests.support.stores import NOW, World, later
+from tests.support.stores import NOW, World, a_draft, later
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.identity import Principal, Role
@@ -175,3 +176,48 @@ async def test_a_repositorys_name_is_its_organizations_own(world: World) -> None
     assert await world.store.find_repository(stranger.organization_id, "https://elsewhere") is None
     with pytest.raises(NotFound):
         await world.store.add_repository(a_repository(999), {})
+
+
+async def test_a_repository_changes_with_or_without_its_secrets(world: World) -> None:
+    home = world.principal.organization_id
+    made = await world.store.add_repository(a_repository(home), {"git_http": "sealed"})
+    moved = replace(made, url="https://git.example.org/moved", default_branch="trunk")
+    await world.store.update_repository(moved, None, NOW)
+    assert list(await world.store.repositories(home)) == [moved]
+    assert await world.store.find_repository(home, made.url) is None
+    assert await world.store.repository_secrets(made.id) == {"git_http": "sealed"}
+    await world.store.update_repository(moved, {"git_ssh": "key"}, NOW)
+    assert await world.store.repository_secrets(made.id) == {"git_ssh": "key"}
+    await world.store.update_repository(moved, {}, NOW)
+    assert await world.store.repository_secrets(made.id) == {}
+    with pytest.raises(NotFound):
+        await world.store.update_repository(replace(made, id=99), None, NOW)
+
+
+async def test_a_repository_that_is_removed_leaves_its_runs(world: World) -> None:
+    home = world.principal.organization_id
+    made = await world.store.add_repository(a_repository(home), {"git_http": "sealed"})
+    run = await world.run(a_draft(repository_id=made.id))
+    await world.store.remove_repository(made.id)
+    assert list(await world.store.repositories(home)) == []
+    assert await world.store.find_repository(home, made.url) is None
+    assert await world.store.find_repository(home, "") is None
+    assert await world.store.repository_secrets(made.id) == {}
+    assert (await world.store.get_run_by_id(run.id)).repository_id == made.id
+    late = await world.run(a_draft(repository_id=made.id))  # of a process that has not noticed yet
+    assert late.repository_id == made.id
+    again = await world.store.add_repository(a_repository(home), {})
+    assert list(await world.store.repositories(home)) == [again]
+    for gone in (made.id, 99):
+        with pytest.raises(NotFound):
+            await world.store.remove_repository(gone)
+        with pytest.raises(NotFound):
+            await world.store.update_repository(replace(made, id=gone), None, NOW)
+
+
+async def test_an_organization_tells_its_limit(world: World) -> None:
+    home = world.principal.organization_id
+    for slots in (3, None):
+        await world.store.set_slots(home, slots)
+        [found] = [one for one in await world.store.organizations() if one.id == home]
+        assert found.slots == slots

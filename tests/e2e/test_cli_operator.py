@@ -169,6 +169,36 @@ def test_a_registered_repository_gives_runs_its_credentials(cli: Cli, tmp_path: 
         assert [commit.subject for commit in bare.log("demo", "work")] == ["x", "Initial commit"]
 
 
+def test_a_limit_of_an_organization(cli: Cli) -> None:
+    assert cli.run("admin", "org", "list", "--json").json[0]["slots"] is None
+    assert cli.run("admin", "org", "limit", "1", "--runs", "2", "--json").json["slots"] == 2
+    assert [row[4] for row in cli.run("admin", "org", "list").rows] == ["2"]
+    assert cli.run("admin", "org", "limit", "1", "--no-limit", "--json").json["slots"] is None
+    assert "no organization 9" in cli.run("admin", "org", "limit", "9", "--runs", "2", code=1).stderr
+    for arguments in ((), ("--runs", "1", "--no-limit"), ("--runs", "0")):
+        assert "--runs" in cli.run("admin", "org", "limit", "1", *arguments, code=2).stderr
+
+
+def test_a_registered_repository_changes_and_goes(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret-token\n")
+    cli.run("admin", *REPO, "--http-credentials-file", "token")
+    update = ("admin", "repo", "update", "a/b")
+    changed = cli.run(*update, "--url", "https://git.example.com/a/c", "--default-branch", "trunk", "--json")
+    assert (changed.json["url"], changed.json["branch"]) == ("https://git.example.com/a/c", "trunk")
+    assert "secret-token" not in changed.stdout + changed.stderr
+    cli.run(*update, "--no-credentials")
+    for arguments, said in (
+        ((), "Nothing is to change."),
+        (("--no-credentials", "--http-credentials-file", "token"), "not both"),
+        (("--url", "ext::sh"), "url: "),
+    ):
+        assert said in cli.run(*update, *arguments, code=2).stderr
+    cli.run("admin", "repo", "remove", "a/b")
+    assert cli.run("admin", "repo", "list").rows == []
+    assert "no repository a/b" in cli.run("admin", "repo", "remove", "a/b", code=1).stderr
+    assert "no repository a/b" in cli.run(*update, "--default-branch", "x", code=1).stderr
+
+
 # ---- the database and the check-up
 
 

@@ -14,6 +14,7 @@ from treadle.cli.lines import when
 from treadle.cli.service import key_lines
 from treadle.cli.steps import read_text
 from treadle.domain.credentials import GitCredentials
+from treadle.domain.errors import InvalidInput
 from treadle.domain.identity import ApiKey, Organization, Role, User
 from treadle.domain.run import Repository
 from treadle.factory import Parts
@@ -34,6 +35,13 @@ class Administration:
 
     def list_organizations(self) -> None:
         self._many([_organization(found) for found in _do(lambda parts: parts.services.identity.organizations())])
+
+    def limit_organization(self, organization: int, slots: int | None) -> None:
+        async def work(parts: Parts) -> Organization:
+            await parts.services.runs.set_slots(organization, slots)
+            return await parts.services.identity.organization(organization)
+
+        self._one(_organization(_do(work)))
 
     def add_user(self, email: str, organization: int, role: Role, name: str | None) -> None:
         user = _do(lambda parts: parts.services.identity.add_user(email, organization, role, name=name))
@@ -85,6 +93,22 @@ class Administration:
 
         self._one(_repository(_do(work)))
 
+    def update_repository(self, organization: int, name: str, change: "RepositoryChange") -> None:
+        async def work(parts: Parts) -> Repository:
+            owner = await parts.services.identity.organization(organization)
+            return await parts.services.repositories.update(
+                owner, name, url=change.url, default_branch=change.default_branch, git=change.git
+            )
+
+        self._one(_repository(_do(work)))
+
+    def remove_repository(self, organization: int, name: str) -> None:
+        async def work(parts: Parts) -> None:
+            await parts.services.identity.organization(organization)
+            await parts.services.repositories.remove(organization, name)
+
+        _do(work)
+
     def list_repositories(self, organization: int) -> None:
         async def work(parts: Parts) -> Sequence[Repository]:
             await parts.services.identity.organization(organization)
@@ -103,6 +127,28 @@ class Administration:
             output.as_json(list(records))
         elif records:
             output.table(_head(records), [_row(record) for record in records])
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryChange:
+    """None: stays as it is."""
+
+    url: str | None = None
+    default_branch: str | None = None
+    git: GitCredentials | None = None
+
+    @classmethod
+    def of(
+        cls, url: str | None, default_branch: str | None, http: str | None, ssh_key: Path | None, *, is_bare: bool
+    ) -> "RepositoryChange":
+        """`is_bare`: without any credentials. Raises InvalidInput when nothing changes, or the options contradict."""
+        is_given = http is not None or ssh_key is not None
+        if is_bare and is_given:
+            raise InvalidInput({"--no-credentials": ["give it, or credentials, not both"]}, "The options contradict.")
+        if not is_bare and not is_given and url is None and default_branch is None:
+            raise InvalidInput({"--url": ["is one of the things that can change"]}, "Nothing is to change.")
+        key = read_text(ssh_key.expanduser()) if ssh_key is not None else None
+        return cls(url, default_branch, GitCredentials(http=http, ssh_key=key) if is_bare or is_given else None)
 
 
 def _do(work: Callable[[Parts], Awaitable[T]]) -> T:
@@ -124,7 +170,13 @@ def _row(record: Record) -> list[str]:
 
 
 def _organization(found: Organization) -> Record:
-    return {"id": found.id, "uuid": str(found.uuid), "name": found.name, "created": when(found.date_created)}
+    return {
+        "id": found.id,
+        "uuid": str(found.uuid),
+        "name": found.name,
+        "created": when(found.date_created),
+        "slots": found.slots,
+    }
 
 
 def _user(found: User, role: Role) -> Record:

@@ -20,6 +20,7 @@ class Organization:
     uuid: UUID
     name: str
     date_created: datetime
+    slots: int | None = None  # runs at once; None: as many as the service's setting says
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from treadle.domain.credentials import GitCredentials
-from treadle.domain.errors import InvalidInput
+from treadle.domain.errors import InvalidInput, NotFound
 from treadle.domain.git_url import check_branch, check_url, normalize, split_credentials
 from treadle.domain.identity import Organization
 from treadle.domain.run import Repository
@@ -47,12 +48,7 @@ class Repositories:
         clean_url, in_url = split_credentials(url)
         _check(name=name, url=url, default_branch=default_branch, git=given, in_url=in_url)
         uuid = self._new_uuid()
-        clear = git_secrets(GitCredentials(http=given.http or in_url, ssh_key=given.ssh_key))
-        sealed = {
-            secret: self._vault.seal(text, organization=organization.uuid, table=TABLE, row=f"{uuid}/{secret}")
-            for secret, text in clear.items()
-            if text is not None
-        }
+        sealed = self._seal(organization, uuid, given, in_url)
         repository = Repository(
             id=0,  # the store gives it one
             uuid=uuid,
@@ -64,6 +60,36 @@ class Repositories:
         )
         try:
             return await self._store.add_repository(repository, sealed)
+        finally:
+            self._known.clear()
+
+    async def update(
+        self,
+        organization: Organization,
+        name: str,
+        *,
+        url: str | None = None,
+        default_branch: str | None = None,
+        git: GitCredentials | None = None,
+    ) -> Repository:
+        """Changes what is given, for later runs. `git`, or credentials in the address, replace all that it has; empty
+        ones take them away. Raises InvalidInput naming every fault, NotFound."""
+        found, given = await self._named(organization.id, name), git or GitCredentials()
+        clean_url, in_url = split_credentials(url) if url is not None else (found.url, None)
+        changed = replace(found, url=clean_url, default_branch=default_branch or found.default_branch)
+        _check(name=name, url=url or found.url, default_branch=changed.default_branch, git=given, in_url=in_url)
+        is_replaced = git is not None or in_url is not None
+        sealed = self._seal(organization, found.uuid, given, in_url) if is_replaced else None
+        try:
+            await self._store.update_repository(changed, sealed, self._clock.now())
+        finally:
+            self._known.clear()
+        return changed
+
+    async def remove(self, organization_id: int, name: str) -> None:
+        """Later runs know nothing of it; those that there are go on. Raises NotFound."""
+        try:
+            await self._store.remove_repository((await self._named(organization_id, name)).id)
         finally:
             self._known.clear()
 
@@ -86,6 +112,22 @@ class Repositories:
             for name, sealed in (await self._store.repository_secrets(repository.id)).items()
         }
         return GitCredentials(http=opened.get(GIT_HTTP), ssh_key=opened.get(GIT_SSH))
+
+    async def _named(self, organization_id: int, name: str) -> Repository:
+        for repository in await self._store.repositories(organization_id):
+            if repository.name == name:
+                return repository
+        raise NotFound(f"There is no repository {name}.", hint="`treadle admin repo list` shows them.")
+
+    def _seal(
+        self, organization: Organization, uuid: UUID, git: GitCredentials, in_url: str | None
+    ) -> Mapping[str, str]:
+        clear = git_secrets(GitCredentials(http=git.http or in_url, ssh_key=git.ssh_key))
+        return {
+            secret: self._vault.seal(text, organization=organization.uuid, table=TABLE, row=f"{uuid}/{secret}")
+            for secret, text in clear.items()
+            if text is not None
+        }
 
 
 def _spelling(url: str) -> str:

@@ -192,6 +192,11 @@ class Runs:
         """The newest diff of a run that the caller was already let see."""
         return await self._content(run, form) if run.has_diff else None
 
+    async def set_slots(self, organization_id: int, slots: int | None) -> None:
+        """How many runs of the organization may be Running at once; None: as many as the service's setting says.
+        Raises NotFound."""
+        await self._store.set_slots(organization_id, slots)
+
     async def artifacts(self, principal: Principal, uuid: UUID) -> Sequence[Artifact]:
         """What the run has left so far, by name: its diff, the uncommitted work of a step that failed."""
         run = await self.get(principal, uuid)

@@ -18,9 +18,13 @@ _USER_COLUMNS = (users.c.id, users.c.uuid, users.c.email, users.c.name, users.c.
 
 ADD = Prepared(insert_into(organizations, "uuid", "name", "date_created").returning(organizations.c.id))
 _ORGANIZATIONS = Prepared(
-    select(organizations.c.id, organizations.c.uuid, organizations.c.name, organizations.c.date_created).order_by(
-        organizations.c.id
-    )
+    select(
+        organizations.c.id,
+        organizations.c.uuid,
+        organizations.c.name,
+        organizations.c.date_created,
+        organizations.c.slots,
+    ).order_by(organizations.c.id)
 )
 _SET_SLOTS = Prepared(
     update(organizations)
@@ -73,7 +77,9 @@ class Organizations:
 
     async def organizations(self) -> Sequence[Organization]:
         rows = await self._executor.read(lambda session: session.all(_ORGANIZATIONS))
-        return tuple(Organization(id_, UUID(uuid), name, date_of(created)) for id_, uuid, name, created in rows)
+        return tuple(
+            Organization(id_, UUID(uuid), name, date_of(created), slots) for id_, uuid, name, created, slots in rows
+        )
 
     async def set_slots(self, organization_id: int, slots: int | None) -> None:
         def work(session: Session) -> None:

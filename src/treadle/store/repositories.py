@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, literal_column, select, update
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.run import Repository
@@ -15,7 +16,9 @@ from treadle.store.tables import repositories
 from treadle.store.values import date_of, micros, plain
 
 _INSERT = Prepared(insert_into(repositories).returning(repositories.c.id))
-_whole = select(*repositories.columns).order_by(repositories.c.id)
+#: One that was removed stays as a row without an address: runs refer to it.
+_IS_THERE = repositories.c.url != literal_column("''")
+_whole = select(*repositories.columns).where(_IS_THERE).order_by(repositories.c.id)
 _IN_ORGANIZATION = Prepared(_whole.where(repositories.c.organization_id == bindparam("organization")))
 _BY_URL = Prepared(
     _whole.where(
@@ -23,6 +26,14 @@ _BY_URL = Prepared(
     )
 )
 _UUID = Prepared(select(repositories.c.uuid).where(repositories.c.id == bindparam("repository")))
+_that_one = update(repositories).where(repositories.c.id == bindparam("repository"), _IS_THERE)
+_UPDATE = Prepared(
+    _that_one.values(
+        url=bindparam("address", type_=repositories.c.url.type),
+        default_branch=bindparam("branch", type_=repositories.c.default_branch.type),
+    )
+)
+_REMOVE = Prepared(_that_one.values(name=repositories.c.uuid, url=literal_column("''")).returning(repositories.c.uuid))
 
 
 class Repositories:
@@ -49,6 +60,26 @@ class Repositories:
             raise Conflict(f"The organization has a repository {repository.name} already.") from error
         except Dangling as error:
             raise NotFound(f"There is no organization {repository.organization_id}.") from error
+
+    async def update_repository(self, repository: Repository, secrets: Mapping[str, str] | None, now: datetime) -> None:
+        def work(session: Session) -> None:
+            address, branch = plain(repository.url), plain(repository.default_branch)
+            if not session.run(_UPDATE, repository=repository.id, address=address, branch=branch):
+                raise NotFound(f"There is no repository {repository.id}.")
+            if secrets is not None:
+                sealed.erase(session, repository.uuid)
+                sealed.add(session, repository.uuid, repository.organization_id, secrets, now)
+
+        await self._executor.write(work, again=work)
+
+    async def remove_repository(self, repository_id: int) -> None:
+        def work(session: Session) -> None:
+            row = session.one(_REMOVE, repository=repository_id)
+            if row is None:
+                raise NotFound(f"There is no repository {repository_id}.")
+            sealed.erase(session, UUID(row[0]))
+
+        await self._executor.write(work)
 
     async def repositories(self, organization_id: int) -> Sequence[Repository]:
         rows = await self._executor.read(lambda session: session.all(_IN_ORGANIZATION, organization=organization_id))

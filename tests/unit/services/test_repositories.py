@@ -4,7 +4,7 @@ import pytest
 from tests.support.deployment import Deployment
 
 from treadle.domain.credentials import GitCredentials
-from treadle.domain.errors import Conflict, InvalidInput, SealBroken
+from treadle.domain.errors import Conflict, InvalidInput, NotFound, SealBroken
 from treadle.ids import RandomUuids
 from treadle.services.repositories import Repositories
 
@@ -77,3 +77,40 @@ async def test_a_name_is_taken_once(here: Deployment) -> None:
         await repositories.add(organization, name="acme/shop", url="https://git.example/other")
     other = await here.services.identity.add_organization("Other")
     assert (await repositories.add(other, name="acme/shop", url="/srv/local.git")).url == "/srv/local.git"
+
+
+@pytest.mark.anyio
+async def test_a_change_counts_for_what_is_given(here: Deployment) -> None:
+    repositories, organization = here.services.repositories, here.admin.organization
+    made = await repositories.add(organization, name="acme/shop", url=URL, git=GitCredentials(http="token"))
+    trunk = await repositories.update(organization, "acme/shop", default_branch="trunk")
+    assert (trunk.id, trunk.url, trunk.default_branch) == (made.id, URL, "trunk")
+    assert await repositories.credentials(trunk, organization.uuid) == GitCredentials(http="token")
+    moved = await repositories.update(organization, "acme/shop", url="https://git.example/moved")
+    assert await repositories.find(organization.id, URL) is None
+    assert await repositories.find(organization.id, "https://git.example/moved") == moved
+    assert await repositories.credentials(moved, organization.uuid) == GitCredentials(http="token")
+    other = await repositories.update(organization, "acme/shop", url="https://u:p@git.example/moved")
+    assert other == moved
+    assert await repositories.credentials(other, organization.uuid) == GitCredentials(http="u:p")
+    bare = await repositories.update(organization, "acme/shop", git=GitCredentials())
+    assert await repositories.credentials(bare, organization.uuid) == GitCredentials()
+    with pytest.raises(InvalidInput) as raised:
+        await repositories.update(organization, "acme/shop", url="ext::sh", git=GitCredentials(ssh_key="none"))
+    assert set(raised.value.faults) == {"url", "ssh_key"}
+    with pytest.raises(NotFound):
+        await repositories.update(organization, "acme/none", url=URL)
+
+
+@pytest.mark.anyio
+async def test_one_that_is_removed_is_not_found(here: Deployment) -> None:
+    repositories, organization = here.services.repositories, here.admin.organization
+    made = await repositories.add(organization, name="acme/shop", url=URL, git=GitCredentials(http="token"))
+    assert await repositories.find(organization.id, URL) == made
+    await repositories.remove(organization.id, "acme/shop")
+    assert await repositories.find(organization.id, URL) is None
+    assert await repositories.list(organization.id) == ()
+    with pytest.raises(NotFound):
+        await repositories.remove(organization.id, "acme/shop")
+    again = await repositories.add(organization, name="acme/shop", url=URL)
+    assert again.id != made.id

@@ -50,6 +50,21 @@ def list_organizations(json: options.Json = False) -> None:
     Administration(is_json=json).list_organizations()
 
 
+@org.command("limit")
+def limit_organization(
+    organization: Annotated[int, typer.Argument(metavar="N", help="The organization.")],
+    runs: Annotated[int | None, typer.Option("--runs", min=1, metavar="M", help="Runs at once.")] = None,
+    no_limit: Annotated[bool, typer.Option("--no-limit", help="As many as TREADLE_ORGANIZATION_SLOTS says.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Say how many runs of an organization may be running at once; the others wait."""
+    from treadle.cli.administration import Administration
+
+    if (runs is None) is not no_limit:
+        raise typer.BadParameter("give one: --runs M or --no-limit.")
+    Administration(is_json=json).limit_organization(organization, runs)
+
+
 @user.command("add")
 def add_user(
     email: Email,
@@ -126,6 +141,34 @@ def add_repository(
 
     http = options.secret(http_credentials_env, http_credentials_file, "--http-credentials")
     Administration(is_json=json).add_repository(organization, name, url, default_branch, http, ssh_key)
+
+
+@repo.command("update")
+def update_repository(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Its new address.")] = None,
+    organization: Org = 1,
+    default_branch: Annotated[str | None, typer.Option("--default-branch", metavar="NAME")] = None,
+    http_credentials_env: options.HttpEnv = None,
+    http_credentials_file: options.HttpFile = None,
+    ssh_key: Annotated[Path | None, typer.Option("--ssh-key", metavar="FILE", help="The private key for it.")] = None,
+    no_credentials: Annotated[bool, typer.Option("--no-credentials", help="Forget those that it has.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Give a registered repository another address, or other credentials in the place of all it has. For later runs."""
+    from treadle.cli.administration import Administration, RepositoryChange
+
+    http = options.secret(http_credentials_env, http_credentials_file, "--http-credentials")
+    change = RepositoryChange.of(url, default_branch, http, ssh_key, is_bare=no_credentials)
+    Administration(is_json=json).update_repository(organization, name, change)
+
+
+@repo.command("remove")
+def remove_repository(name: Annotated[str, typer.Argument(metavar="OWNER/NAME")], organization: Org = 1) -> None:
+    """Forget a registered repository and its credentials. Runs that there are go on with their own copy."""
+    from treadle.cli.administration import Administration
+
+    Administration(is_json=False).remove_repository(organization, name)
 
 
 @repo.command("list")

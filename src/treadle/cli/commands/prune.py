@@ -30,11 +30,15 @@ def prune(
     artifacts_days: Annotated[
         float | None, typer.Option(min=0, metavar="N", help="The same for artifacts: diffs, and kept work.")
     ] = None,
-    artifacts_bytes: Annotated[int | None, typer.Option(parser=_size, metavar="SIZE")] = None,
+    artifacts_bytes: Annotated[
+        int | None, typer.Option(parser=_size, metavar="SIZE", help="Keep no more of them than this.")
+    ] = None,
     mirrors_days: Annotated[
         float | None, typer.Option(min=0, metavar="N", help="The same for this machine's unused mirrors.")
     ] = None,
-    mirrors_bytes: Annotated[int | None, typer.Option(parser=_size, metavar="SIZE")] = None,
+    mirrors_bytes: Annotated[
+        int | None, typer.Option(parser=_size, metavar="SIZE", help="Keep no more of them than this.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     json: options.Json = False,
 ) -> None:
