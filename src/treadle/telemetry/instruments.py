@@ -37,14 +37,15 @@ async def installed(*, otlp_endpoint: str | None = None) -> AsyncIterator[None]:
         yield
     finally:
         ambient.use(None, None)
-        if traces is not None:
-            await _flush(traces.end())
+        if traces is not None and not await _is_set_in_time(traces.end()):
+            log.warning("the collector did not take the last spans in time")
+            traces.abandon()
 
 
-async def _flush(done: threading.Event) -> None:
-    try:
-        async with asyncio.timeout(FLUSH_SECONDS):
-            while not done.is_set():  # noqa: ASYNC110 - set by a thread that may never come back
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError:
-        log.warning("the collector did not take the last spans in time")
+async def _is_set_in_time(done: threading.Event) -> bool:
+    deadline = asyncio.get_running_loop().time() + FLUSH_SECONDS
+    while not done.is_set():  # by a thread that may never come back
+        if asyncio.get_running_loop().time() >= deadline:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True

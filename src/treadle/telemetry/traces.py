@@ -63,7 +63,7 @@ class OtlpTraces:
                 "TREADLE_OTLP_ENDPOINT is no address of a collector.", hint="Give http://host:4318 or https://…"
             )
         address = endpoint.rstrip("/")
-        exporter = OTLPSpanExporter(
+        self._exporter = OTLPSpanExporter(
             endpoint=address if address.endswith(_PATH) else address + _PATH, timeout=EXPORT_SECONDS
         )
         # Not OpenTelemetry's global provider, which a process can set only once, and any library writes to.
@@ -77,7 +77,7 @@ class OtlpTraces:
             ),
             shutdown_on_exit=False,  # `end` does it, within a time
         )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=WAITING_SPANS))
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter, max_queue_size=WAITING_SPANS))
         self._tracer = self._provider.get_tracer("treadle", __version__)
 
     def start(self, name: str, attributes: Mapping[str, Value]) -> OpenSpan:
@@ -106,6 +106,10 @@ class OtlpTraces:
 
         threading.Thread(target=flush, name="telemetry flush", daemon=True).start()
         return done
+
+    def abandon(self) -> None:
+        """Ends the tries of `end` that are still going on; what was not sent by then is lost."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # its annotations lack this one
 
     def _open(
         self, name: str, attributes: Mapping[str, Value], parent: Context, *, kind: SpanKind = SpanKind.INTERNAL
