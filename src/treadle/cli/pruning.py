@@ -15,7 +15,7 @@ from treadle.services.retention import Keep, Pruned, Retention
 from treadle.settings import Settings
 from treadle.store.address import SqliteAddress, parse
 from treadle.workspace import GitWorkspaces
-from treadle.workspace.pruning import PrunedMirrors, Shelf
+from treadle.workspace.pruning import WORKSPACES, PrunedMirrors, Shelf
 
 #: Where `treadle run` keeps its own mirrors, below the data directory.
 LOCAL = "local"
@@ -107,7 +107,9 @@ async def _work(settings: Settings, limits: Limits, *, is_looking: bool) -> Outc
         retention = Retention(store, blobs, clock)
         events = await retention.prune_events(limits.events, is_dry_run=is_looking)
         artifacts = await retention.prune_artifacts(limits.artifacts, is_dry_run=is_looking)
-        unnamed = await retention.prune_leftovers(is_dry_run=is_looking)
+        # Where files are no concern, as beside a worker, nobody goes through the whole bucket for them.
+        is_for_files = limits.artifacts.is_limited or not limits.is_any
+        unnamed = await retention.prune_leftovers(is_dry_run=is_looking) if is_for_files else Pruned()
         events_left, artifacts_left = await retention.sizes()
     local = settings.data_dir / LOCAL
     roots = (settings.data_dir, local) if local.is_dir() else (settings.data_dir,)
@@ -134,7 +136,8 @@ async def _machine(
     if not is_looking:
         await shelf.clear()
         for root in roots:
-            await GitWorkspaces(root).sweep(frozenset())
+            if any(path.is_relative_to(root / WORKSPACES) for path in leavings.paths):
+                await GitWorkspaces(root).sweep(frozenset())
     return mirrors, Part("leftovers", None, len(leavings.paths), leavings.size)
 
 

@@ -22,6 +22,9 @@ import anyio
 from treadle.workspace.locks import DirectoryLock, FileLock
 from treadle.workspace.removal import remove_tree
 
+#: Below a data directory: the workspaces, with a lock file beside each.
+WORKSPACES = "runs"
+
 _BLOCK_BYTES = 512  # what `st_blocks` counts, whatever the file system's own are
 
 
@@ -102,7 +105,7 @@ class Shelf:
 
     def _leavings(self) -> Leavings:
         parts = [path for path in self._named(".part") if _is_free(path.with_suffix(".lock"))]
-        runs = [path for root in self._roots for path in _listed(root / "runs") if path.is_dir()]
+        runs = [path for root in self._roots for path in _listed(root / WORKSPACES) if path.is_dir()]
         left = [path for path in runs if _is_free(path.with_name(f"{path.name}.lock"))]
         paths = (*self._named(".gone"), *parts, *left)
         return Leavings(paths, sum(map(_size, paths)))
