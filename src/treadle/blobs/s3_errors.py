@@ -50,8 +50,6 @@ _TO_MEND: Final[Mapping[str, tuple[str, str]]] = {
 _REASONS: Final = (
     ("ConnectionRefused", "the connection is refused"),
     ("dns error", "its host's name is not known"),
-    ("InvalidCertificate", "its certificate is not trusted"),
-    ("certificate", "its certificate is not trusted"),
     ("TimedOut", "it is silent"),
     ("timed out", "it is silent"),
     ("ConnectionReset", "the connection broke"),
@@ -96,6 +94,11 @@ class Where:
             return Unavailable(
                 f"There is no key for {self.service}, and this machine's role gives none.",
                 hint="Set TREADLE_S3_ACCESS_KEY_ID and TREADLE_S3_SECRET_ACCESS_KEY.",
+            )
+        if "InvalidCertificate" in text:
+            return ConfigurationError(
+                f"The certificate of {self.service} is not trusted.",
+                hint="Install its authority's certificate, or name that in the variable SSL_CERT_FILE.",
             )
         if "configured region" in text:
             code = "PermanentRedirect"

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from treadle.blobs.directory import DirectoryBlobs
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +46,7 @@ async def test_only_the_owner_can_read_and_nothing_is_left_over(tmp_path: Path) 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 async def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path, number: int) -> None:
     failure = DirectoryBlobs(tmp_path)._failure(OSError(number, os.strerror(number)))
+    assert isinstance(failure, Unavailable)  # there may be room again
     assert "no space left" in failure.message
     assert failure.hint is not None
 

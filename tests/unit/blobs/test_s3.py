@@ -5,12 +5,15 @@ import json
 import os
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import anyio
@@ -18,6 +21,11 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 from anyio import to_thread
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tests.support.s3 import KEY, READER, SECRET, Bucket, S3Server
 from tests.support.tcp_proxy import TcpProxy
 
@@ -219,6 +227,17 @@ async def test_wrong_settings_are_named(
         assert SECRET not in f"{error!r} {error.sentence()} {error.__cause__!r}"
         assert "not-the-secret" not in f"{error!r} {error.sentence()} {error.__cause__!r}"
     assert SECRET not in repr(vars(blobs))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_certificate_that_is_not_trusted_is_named(tmp_path: Path) -> None:
+    with answering(b"200 OK", b"", tls=certificate(tmp_path)) as (port, requests):
+        given = {**elsewhere(port), "S3_ENDPOINT": f"https://127.0.0.1:{port}"}
+        for name, error in (await every_call(blobs_of(tmp_path, given))).items():
+            assert "is not trusted" in str(error), (name, error)
+            assert "SSL_CERT_FILE" in str(getattr(error, "hint", "")), (name, error)
+            assert not isinstance(error, Unavailable)
+        assert requests == []
 
 
 async def test_a_key_that_may_only_read_fails_the_check(tmp_path: Path, s3_bucket: Bucket) -> None:
@@ -444,12 +463,37 @@ def elsewhere(port: int) -> dict[str, str]:
     }
 
 
+def certificate(folder: Path) -> Path:
+    """For 127.0.0.1, signed by itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(hours=1), now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    clear = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(clear + made.public_bytes(Encoding.PEM))
+    return path
+
+
 @contextmanager
-def answering(status: bytes, body: bytes) -> Iterator[tuple[int, list[bytes]]]:
+def answering(status: bytes, body: bytes, *, tls: Path | None = None) -> Iterator[tuple[int, list[bytes]]]:
     """A service with one answer to everything: its port, and the heads of the requests so far."""
     requests: list[bytes] = []
+    context = None
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
 
     class Handler(socketserver.StreamRequestHandler):
+        def setup(self) -> None:
+            if context is not None:
+                self.request = context.wrap_socket(self.request, server_side=True)
+            super().setup()
+
         def handle(self) -> None:
             head = b""
             while (line := self.rfile.readline()) not in {b"\r\n", b""}:
@@ -465,6 +509,9 @@ def answering(status: bytes, body: bytes) -> Iterator[tuple[int, list[bytes]]]:
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that does not trust us breaks off; nobody has to read that."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -25,8 +25,10 @@ LIMIT = re.compile(
 
 #: Constants that are called so and limit nothing that anybody can run into.
 INNER = {
-    "treadle.blobs.directory:_MAX_SEGMENT",  # of keys that Treadle itself makes
     "treadle.blobs.directory:_WRITE_BYTES",
+    "treadle.blobs.keys:_MAX_SEGMENT",  # of keys that Treadle itself makes
+    "treadle.blobs.s3:_PIECE_BYTES",
+    "treadle.cli.blob_places:_REDRAW_SECONDS",
     "treadle.cli.checks:_GIT_SECONDS",
     "treadle.cli.demo:_SECONDS",
     "treadle.cli.live:REDRAW_SECONDS",
@@ -45,6 +47,7 @@ INNER = {
     "treadle.workspace.index_file:BACKDATED_SECONDS",
     "treadle.workspace.index_file:_SHA1_BYTES",
     "treadle.workspace.locks:POLL_SECONDS",
+    "treadle.workspace.pruning:_BLOCK_BYTES",
     "treadle.workspace.refs:SHA1_BYTES",
     "treadle.workspace.refs:SHA256_BYTES",
     "treadle.workspace.workspace:_DIFF_CHUNK_BYTES",
