@@ -221,19 +221,20 @@ def _run(command: list[str | Path], user: int | None) -> None:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One for all tests of a process: let it run. Where it cannot be run they are skipped, and fail in CI."""
-    with _skipping() as stack:
+    with skipping() as stack:
         yield stack.enter_context(running_postgres())
 
 
 @pytest.fixture
 def own_postgres_server() -> Iterator[PostgresServer]:
     """One for a single test, which may stop it; by TCP too."""
-    with _skipping() as stack:
+    with skipping() as stack:
         yield stack.enter_context(running_postgres(tcp=True))
 
 
 @contextmanager
-def _skipping() -> Iterator[ExitStack]:
+def skipping() -> Iterator[ExitStack]:
+    """Where the server that is entered cannot be run, the test is skipped, and fails in CI."""
     with ExitStack() as stack:
         try:
             yield stack

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.support.stores import NOW, World, open_world, said
 
-from treadle.domain.errors import ConfigurationError, Unavailable, LeaseLost
+from treadle.domain.errors import ConfigurationError, LeaseLost, Unavailable
 from treadle.ports import Fence
 from treadle.store import schema
 from treadle.store.address import sqlite_url
