@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 JOBS ?= 4
 
-.PHONY: help demo setup test check format bench lock clean
+.PHONY: help demo setup test chaos check format bench lock clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -21,6 +21,10 @@ setup:
 ## make test      every test, with the services they need (ARGS="-k name" for some)
 test: setup
 	$(PYTEST) -n $(JOBS) --dist worksteal $(ARGS)
+
+## make chaos     everything breaks for some minutes, and no run is lost (ARGS="--seed N" repeats one)
+chaos: setup
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 ## make check     lint, format, types, layering
 check: setup
