@@ -1,9 +1,8 @@
-"""One claimed run, readable from top to bottom, and the one place where it ends, however it ends."""
+"""One claimed run, readable from top to bottom."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -12,7 +11,7 @@ from treadle import telemetry
 from treadle.domain.errors import LeaseLost, TreadleError, Unavailable
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run, Step
-from treadle.domain.states import RunStatus, StepStatus
+from treadle.domain.states import StepStatus
 from treadle.logs import redacting, run_context
 from treadle.ports import (
     Blobs,
@@ -32,21 +31,16 @@ from treadle.ports import (
 from treadle.runner import attachments, prompts
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
+from treadle.runner.leaving import End, Ending, Leaving
 from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold, PatientBlobs, PatientStore
 from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
-from treadle.runner.step import StepRunner, undone
+from treadle.runner.step import StepRunner
 from treadle.services.progress import Progress
 from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
 
 log = structlog.get_logger(__name__)
-
-#: Longest time, in seconds, for keeping what a stopped run leaves; a kill must be over within five.
-LEAVING_SECONDS = 2.0
-
-#: How long a store that was away too long is asked to take the run back, in lease times; after that the sweeper does.
-HAND_BACK_LEASES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +62,6 @@ class Ports:
     author: tuple[str, str]  # name and e-mail of the commits
 
 
-class End(Enum):
-    """What becomes of the claim."""
-
-    SUCCESS = auto()
-    FAILED = auto()
-    KILLED = auto()
-    RELEASED = auto()
-    AWAY = auto()  # the store or the bytes could not be reached: handed back as soon as that can be said
-    LOST = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    end: End
-    details: str | None = None
-
-
-_STATUS = {End.SUCCESS: RunStatus.SUCCESS, End.FAILED: RunStatus.FAILED, End.KILLED: RunStatus.KILLED}
 _STOPPED = {
     StopReason.KILL: Ending(End.KILLED, "The run was killed."),
     StopReason.LEASE_LOST: Ending(End.LOST),
@@ -123,9 +99,13 @@ class Execution:
                 ending = await self._until_over_or_stopped(progress)
                 span.set(end=ending.end.name.lower())
                 with run_context(step=self._position):
-                    await self._leave(progress, ending)
+                    await self._leaving(progress).leave(ending, self._workspace, self._position)
             log.info("the run is left", end=ending.end.name.lower())
             ports.signals.notify(run.id)
+
+    def _leaving(self, progress: Progress) -> Leaving:
+        ports = self._ports
+        return Leaving(self._run, self._store, self._blobs, progress, ports.queue, ports.clock, self._limits)
 
     async def _until_over_or_stopped(self, progress: Progress) -> Ending:
         """The work beside its pulse; whichever ends first decides, and the work has stopped before this returns."""
@@ -258,93 +238,10 @@ class Execution:
         """A worker that lost its lease pushes nothing: asked at the last moment before a push. A process that was
         stopped just after the answer finds that the answer is too old."""
         asked = asyncio.get_running_loop().time()
-        await self._ports.store.ping(self._fence, self._ports.clock.now())
+        await self._store.ping(self._fence, self._ports.clock.now())
         self._hold.renew(asked)
         if self._hold.remaining <= 0:
             raise LeaseLost(f"Lease {self._fence.lease} on run {self._fence.run_id} may have run out.")
-
-    async def _leave(self, progress: Progress, ending: Ending) -> None:
-        """Keeps what is to be kept, removes the workspace, and only then says that the run is over."""
-        try:
-            if ending.end in {End.FAILED, End.KILLED} and self._workspace is not None:
-                kept = await self._keep_partial_work(progress)
-                ending = replace(ending, details=" ".join(said for said in (ending.details, kept) if said))
-        except LeaseLost:
-            ending = Ending(End.LOST)
-        finally:
-            await self._remove_workspace()
-        try:
-            await self._conclude(progress, ending)
-        except LeaseLost:
-            telemetry.count(telemetry.LEASES_LOST)
-            log.warning("the lease was lost before the run could be concluded")
-        except Unavailable as error:
-            log.warning("the run could not be concluded", error=error.message)
-            await self._hand_back(progress)
-
-    async def _remove_workspace(self) -> None:
-        if self._workspace is None:
-            return
-        try:
-            await self._workspace.remove()
-        except (TreadleError, OSError):  # the run is over all the same; the next start of a worker sweeps
-            log.exception("the workspace could not be removed")
-
-    async def _keep_partial_work(self, progress: Progress) -> str | None:
-        """A sentence that says where it is; None where there was none, or it could not be kept."""
-        assert self._workspace is not None  # noqa: S101 - the caller looked
-        artifacts = Artifacts(self._store, self._blobs, progress, self._ports.clock, self._run)
-        name = None
-        try:
-            async with asyncio.timeout(LEAVING_SECONDS):
-                name = await artifacts.keep_partial_work(self._workspace, self._position)
-                if paths := await self._workspace.restore_submodules():
-                    await progress.note(undone(paths, self._position))
-        except (TreadleError, OSError, TimeoutError) as error:
-            if isinstance(error, LeaseLost):
-                raise
-            log.warning("the partial work could not be kept", error=str(error))
-        if name is None:
-            return None
-        whose = f" of step {self._position}" if self._position is not None else ""
-        return f"The uncommitted work{whose} is kept as the artifact {name}."
-
-    async def _conclude(self, progress: Progress, ending: Ending) -> None:
-        store, now = self._store, self._ports.clock.now()
-        if ending.end is End.LOST:
-            telemetry.count(telemetry.LEASES_LOST)
-            return
-        if ending.end is End.AWAY:
-            await self._hand_back(progress)
-            return
-        await progress.record()
-        if ending.end is End.RELEASED:
-            await store.release(self._fence, now)
-            await self._ports.queue.announce(self._run.id)
-            return
-        details = progress.clean(ending.details) if ending.details is not None else None
-        await store.finish(self._fence, _STATUS[ending.end], details, now)
-        telemetry.count(telemetry.RUNS_FINISHED, status=_STATUS[ending.end])
-        await Checkpoints(store, self._blobs, progress, self._run).forget()
-
-    async def _hand_back(self, progress: Progress) -> None:
-        """Gives the claim up as soon as the store answers, so that the outage does not count as a lost worker's. If it
-        is away for long, or another worker was faster, there is nothing to do."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limits.lease * HAND_BACK_LEASES
-        while loop.time() < deadline:
-            try:
-                await progress.record()
-                await self._ports.store.release(self._fence, self._ports.clock.now())
-            except LeaseLost:
-                telemetry.count(telemetry.LEASES_LOST)
-                return
-            except Unavailable:
-                await self._ports.clock.sleep(self._limits.poll)
-            else:
-                await self._ports.queue.announce(self._run.id)
-                log.info("the run was handed back")
-                return
 
 
 def _reason_of(pulse: "asyncio.Task[StopReason]") -> StopReason:

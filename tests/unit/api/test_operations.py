@@ -52,6 +52,9 @@ async def test_metrics_are_for_admins(here: Deployment) -> None:
         answer = await here.http.get("/metrics", headers=member.headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         assert "treadle_" not in answer.text
+    elsewhere = await here.services.identity.add_organization("Elsewhere")
+    guest = await here.member("guest@example.com", Role.ADMIN, organization=elsewhere)
+    assert (await here.http.get("/metrics", headers=guest.headers)).status_code == 403, "all organizations' figures"
 
 
 @pytest.mark.usefixtures("measuring")
