@@ -136,9 +136,7 @@ async def _remove(mirror: Mirror) -> bool:
 
 def _take_away(mirror: Mirror, gone: Path) -> bool:
     with suppress(FileNotFoundError), _unused(mirror.path) as lock:
-        if lock is not None and _date_used(mirror.path) == mirror.date_used and _rename(mirror.path, gone):
-            lock.remove()
-            return True
+        return lock is not None and _date_used(mirror.path) == mirror.date_used and _rename(mirror.path, gone)
     return False
 
 
@@ -150,9 +148,13 @@ def _unused(mirror: Path) -> Iterator[FileLock | None]:
     try:
         yield fetching if borrowing is not None else None
     finally:
-        for lock in (borrowing, fetching):
-            if lock is not None:
-                lock.release()
+        if borrowing is not None:
+            borrowing.release()
+        if fetching is not None:
+            if mirror.exists():
+                fetching.release()
+            else:  # another prune was faster, and this is a new file
+                fetching.remove()
 
 
 def _is_free(lock: Path) -> bool:

@@ -189,7 +189,7 @@ async def test_one_that_was_used_since_it_was_looked_at_stays(
 
 
 _HOLDER = """
-import asyncio, sys
+import asyncio, structlog, sys
 from pathlib import Path
 from uuid import UUID
 from treadle.domain.credentials import GitCredentials
@@ -206,6 +206,7 @@ async def main(root, organization, run, url):
     await asyncio.to_thread(sys.stdin.readline)
     await workspace.remove()
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 asyncio.run(main(*sys.argv[1:]))
 """
 
@@ -255,7 +256,7 @@ async def test_a_killed_process_keeps_nothing(bench: Bench, origin: BareReposito
 
 
 _PRUNER = """
-import asyncio, sys
+import asyncio, structlog, sys
 from pathlib import Path
 from treadle.workspace.pruning import Shelf
 
@@ -268,6 +269,7 @@ async def main(root):
         await shelf.clear()
     print(gone)
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 asyncio.run(main(*sys.argv[1:]))
 """
 
