@@ -1,0 +1,27 @@
+"""docs/how-to/upgrade.md says of every schema what its migration says."""
+
+import re
+
+from tests.unit.deploy.parts import ROOT
+from tests.unit.docs.pages import page, rows, section
+
+from treadle.store import schema
+
+MIGRATIONS = ROOT / "src/treadle/store/migrations/versions"
+
+
+def test_every_schema_has_its_row() -> None:
+    table = {
+        row[0].strip("`"): row[2] for row in rows(section(page("how-to/upgrade.md"), "Which versions go together"))
+    }
+    revisions = {}
+    for path in MIGRATIONS.glob("v*.py"):
+        text = path.read_text(encoding="utf-8")
+        revision = re.search(r'^revision = "(\d+)"', text, re.MULTILINE)
+        oldest = re.search(r'^OLDEST = "(\d+)"', text, re.MULTILINE)
+        assert revision is not None, path
+        revisions[revision[1]] = oldest[1] if oldest is not None else revision[1]
+    assert table.keys() == revisions.keys()
+    assert max(revisions) == schema.head()
+    for revision, oldest in revisions.items():
+        assert table[revision].startswith(f"`{oldest}`"), f"{revision}: its migration says {oldest}"
