@@ -69,6 +69,7 @@ class Chaos:
         self._tell = say
         self._faults: list[str] = []
         self._ids: dict[int, str] = {}
+        self._down: set[str] = set()  # nodes that are to be started again later
         self._started = time.monotonic()
         self._ending = threading.Event()
         repositories = [f"chaos/repository-{number}" for number in range(1, size.repositories + 1)]
@@ -192,6 +193,8 @@ class Chaos:
                 is_kill = incident.trouble is Trouble.KILL_BROKER
                 slow.append(elsewhere.submit(self._rabbit.kill9 if is_kill else self._rabbit.stop))
             case _:
+                if incident.trouble in _DOWN:
+                    self._down.add(incident.target)
                 _BREAK[incident.trouble](self._nodes[incident.target])
 
     def _mend(self, incident: Incident, elsewhere: ThreadPoolExecutor, slow: list[Future[None]]) -> bool:
@@ -210,8 +213,9 @@ class Chaos:
                         return False
                     self._faults.append(f"{node.name} did not end within {STOP_SECONDS} s of its SIGTERM")
                     node.kill9()
-                elif incident.trouble is Trouble.STOP_WORKER and node.process is not None and node.process.returncode:
-                    self._faults.append(f"{node.name} answered SIGTERM with exit code {node.process.returncode}")
+                elif incident.trouble is Trouble.STOP_WORKER:
+                    self._look_at_the_end_of(node)
+                self._down.discard(node.name)
                 node.launch()
             case _:
                 _MEND[incident.trouble](self._nodes[incident.target])
@@ -220,15 +224,18 @@ class Chaos:
     def _revive(self) -> None:
         """As a supervisor does: a process that gives up at its start, while the database is away, is started again.
         One that ends later is a fault."""
-        down = {incident.target for incident in self.incidents if incident.at <= self._now}
         for node in self._cluster.nodes:
-            if node.is_running or node.process is None or node.process.returncode in {-9, 0}:
+            if node.is_running or node.process is None or node.name in self._down:
                 continue
-            if "Ctrl-C ends it" in node.new_log or node.name not in down:
+            if node.was_ready:
                 self._faults.append(f"{node.name} ended by itself, exit code {node.process.returncode}")
             self.counts["a process gave up at its start and was started again"] += 1
             self._say(f"{node.name} has ended with {node.process.returncode}; it is started again")
             node.launch()
+
+    def _look_at_the_end_of(self, node: Node) -> None:
+        if node.was_ready and node.process is not None and node.process.returncode:
+            self._faults.append(f"{node.name} answered SIGTERM with exit code {node.process.returncode}")
 
     def _calm_down(self) -> None:
         self._say("all links whole, all servers and processes up, pushes as they should be: calm")
@@ -260,8 +267,7 @@ class Chaos:
         self._say("stopping every process")
         self._cluster.stop_all()
         for node in self._cluster.nodes:
-            if node.process is not None and node.process.returncode:
-                self._faults.append(f"{node.name} answered SIGTERM with exit code {node.process.returncode}")
+            self._look_at_the_end_of(node)
         left += self._cluster.wait_until_clean()
         return Evidence(
             self.planned,
@@ -310,6 +316,8 @@ def link_of(link: TcpProxy | None) -> TcpProxy:
     assert link is not None, "the schedule breaks only links that there are"
     return link
 
+
+_DOWN = frozenset({Trouble.KILL_WORKER, Trouble.KILL_API, Trouble.STOP_WORKER})
 
 _BREAK: dict[Trouble, Callable[[Node], None]] = {
     Trouble.KILL_WORKER: lambda node: node.kill9(),

@@ -112,8 +112,10 @@ class Cluster(Doors):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with self._stack:  # the links go last
-            self.heal()
-            self._end_all()
+            try:
+                self.heal()
+            finally:
+                self._end_all()
 
     def add(
         self,

@@ -97,6 +97,11 @@ class Node:
             return httpx2.get(f"{self.url}/healthz", timeout=5).status_code == httpx2.codes.OK
         return False
 
+    @property
+    def was_ready(self) -> bool:
+        """Since its last start, by what it says; before that it knows no signals."""
+        return "Ctrl-C ends it" in self.new_log
+
     def wait_until(self, holds: Callable[[], bool], said: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Fails when the process ends meanwhile."""
         deadline = time.monotonic() + seconds

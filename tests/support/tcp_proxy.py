@@ -109,6 +109,11 @@ class TcpProxy:
     async def _cut(self) -> None:
         self.state = Link.CUT
         if self._server is not None:
+            for listening in self._server.sockets:
+                # A child that was forked just now has it open, too, until it becomes its program: to close it here is
+                # not enough.
+                with contextlib.suppress(OSError):
+                    listening.shutdown(socket.SHUT_RDWR)
             self._server.close()
             self._server = None
             self._reserve()

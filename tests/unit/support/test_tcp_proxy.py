@@ -2,7 +2,9 @@
 
 import socket
 import socketserver
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +99,27 @@ def test_a_hanging_link_can_be_cut(link: TcpProxy) -> None:
     with connect(link) as connection:
         assert asks(connection, b"two") == b"two"
     assert link.state.name == "WHOLE"
+
+
+def test_a_link_can_be_cut_while_programs_are_started(link: TcpProxy) -> None:
+    """Between fork and exec a child has every socket of its parent."""
+    ending = threading.Event()
+
+    def start_programs() -> None:
+        while not ending.is_set():
+            subprocess.run(["true"], check=True, preexec_fn=lambda: time.sleep(0.02))
+
+    starting = threading.Thread(target=start_programs)
+    starting.start()
+    try:
+        for _ in range(20):
+            link.cut()
+            link.heal()
+    finally:
+        ending.set()
+        starting.join()
+    with connect(link) as connection:
+        assert asks(connection, b"one") == b"one"
 
 
 def test_a_cut_link_can_hang(link: TcpProxy) -> None:
