@@ -57,7 +57,7 @@ class FirstVersion:
             given = {"now": micros(NOW), "organization": uuids[0], "user": uuids[1]}
             for statement in (
                 "INSERT INTO organizations (uuid, name, date_created) VALUES (:organization, 'Example', :now)",
-                "INSERT INTO users (uuid, email, email_folded, name, date_created) VALUES (:user, 'a@b', 'a@b', 'A', :now)",
+                "INSERT INTO users (uuid, email, email_folded, name, date_created) VALUES (:user, 'a@b', 'a@b', '', 0)",
                 "INSERT INTO memberships (organization_id, user_id, role) VALUES (1, 1, 'ADMIN')",
             ):
                 connection.execute(text(statement), given)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's diale
 
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, RunStatus
 from treadle.store.branch_key import branch_key
-from treadle.store.prepared import Prepared, among, constant, insert_into
+from treadle.store.prepared import Prepared, among, constant, insert_into, only
 from treadle.store.session import Session
 from treadle.store.tables import branch_holders, runs
 from treadle.store.values import micros
@@ -44,8 +44,12 @@ _LEAVE = Prepared(delete(branch_holders).where(*_THE_BRANCH, branch_holders.c.ru
 _GIVE = Prepared(insert_into(branch_holders))
 _NEXT = Prepared(
     select(runs.c.id, runs.c.uuid)
-    .where(runs.c.organization_id == bindparam("organization"), runs.c.branch_key == bindparam("on"), _IS_NEW)
-    .order_by(runs.c.id)
+    .where(
+        only(runs.c.branch_key, bindparam("on", type_=runs.c.branch_key.type)),
+        runs.c.organization_id == bindparam("organization"),
+        _IS_NEW,
+    )
+    .order_by(runs.c.branch_key, runs.c.organization_id, runs.c.id)
     .limit(literal_column("1"))
 )
 _HOLD = Prepared(

@@ -14,7 +14,7 @@ from treadle.store import branches
 from treadle.store.branches import Keyless
 from treadle.store.events import size_of
 from treadle.store.events import write as write_events
-from treadle.store.prepared import Prepared, Row, constant
+from treadle.store.prepared import Prepared, Row, constant, only
 from treadle.store.run_rows import load
 from treadle.store.session import Executor, Session
 from treadle.store.tables import IS_CLAIMABLE, organizations, runs
@@ -31,15 +31,25 @@ ONE: ColumnElement[int] = literal_column("1")
 _slots = bindparam("slots", type_=Integer)
 
 
-def _count(organization: object) -> Select[int]:
+def _count(organization: ColumnElement[int]) -> Select[int]:
     """Its Running ones."""
     return select(func.count()).where(
         runs.c.status == constant(RunStatus.RUNNING), runs.c.organization_id == organization
     )
 
 
-def _oldest(organization: object) -> Select[int]:
-    return select(runs.c.id).where(IS_CLAIMABLE, runs.c.organization_id == organization).order_by(runs.c.id).limit(ONE)
+def oldest_of(organization: ColumnElement[int]) -> Select[int]:
+    """Its claimable runs, the oldest first. By `runs_claimable` and no other index: there are some that hold all that
+    is New, those of others and those that wait for their branch too."""
+    return (
+        select(runs.c.id)
+        .where(IS_CLAIMABLE, only(runs.c.organization_id, organization))
+        .order_by(runs.c.organization_id, runs.c.status, runs.c.id)
+    )
+
+
+def _oldest(organization: ColumnElement[int]) -> Select[int]:
+    return oldest_of(organization).limit(ONE)
 
 
 def _waiting_organizations() -> Select[int]:
@@ -80,7 +90,7 @@ FRONTS = Prepared(
     .order_by("oldest")
     .limit(bindparam("limit", type_=Integer))
 )
-RUNNING = Prepared(_count(bindparam("organization")))
+RUNNING = Prepared(_count(bindparam("organization", type_=runs.c.organization_id.type)))
 _OF_RUN = Prepared(
     select(runs.c.organization_id, func.coalesce(organizations.c.slots, _slots))
     .join_from(runs, organizations, organizations.c.id == runs.c.organization_id)
@@ -114,7 +124,7 @@ def _claim(pick: Select[int]) -> Prepared:
     )
 
 
-CLAIM_OLDEST = _claim(_oldest(bindparam("organization")))
+CLAIM_OLDEST = _claim(_oldest(bindparam("organization", type_=runs.c.organization_id.type)))
 CLAIM_ONE = _claim(select(runs.c.id).where(runs.c.id == bindparam("run"), IS_CLAIMABLE))
 _MINE = Prepared(
     select(runs.c.id).where(

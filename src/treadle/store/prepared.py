@@ -6,13 +6,15 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Insert, Table, bindparam, insert, literal_column
+from sqlalchemy import ColumnElement, Insert, Table, and_, bindparam, insert, literal_column
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import NullType
 
 from treadle.domain.states import RunStatus, StepStatus
 
@@ -68,6 +70,30 @@ def among(column: ColumnElement[str], values: Collection[RunStatus | StepStatus]
     """`column IN ('A', 'B')`, as constants. One value is written with `=`, or SQLite does not see a partial index."""
     first, *others = [constant(value) for value in sorted(values)]
     return column.in_([first, *others]) if others else column == first
+
+
+class only(ColumnElement[Any]):  # noqa: N801 - read as a function, like SQLAlchemy's own constructs
+    """`column = value`, written for PostgreSQL as a range. To go with an ORDER BY that begins with `column`: then the
+    rows come in the order of an index that begins with it, and of no other. Of an equality PostgreSQL knows that such
+    an order means nothing; ordered by what is left, it may read whatever another index has until it meets one that
+    fits."""
+
+    inherit_cache = True
+    type = NullType()  # else SQLite gets an `= 1` behind it
+
+    def __init__(self, column: ColumnElement[Any], value: ColumnElement[Any]) -> None:
+        self.same = column == value
+        self.range = and_(column >= value, column <= value)
+
+
+@compiles(only, "sqlite")
+def _as_equality(element: only, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.same, **options)
+
+
+@compiles(only, "postgresql")
+def _as_range(element: only, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.range, **options)
 
 
 def insert_into(table: Table, *names: str, **constants: ColumnElement[Any]) -> Insert:

@@ -11,10 +11,10 @@ from treadle.domain.states import RunStatus
 from treadle.ports import Sweep
 from treadle.store import branches
 from treadle.store.branches import Keyless
-from treadle.store.claims import FRONTS
+from treadle.store.claims import FRONTS, oldest_of
 from treadle.store.prepared import Prepared, constant
 from treadle.store.session import Executor, Session
-from treadle.store.tables import IS_CLAIMABLE, idempotency_keys, runs
+from treadle.store.tables import idempotency_keys, runs
 from treadle.store.transitions import Standing, end, requeue, standing
 from treadle.store.values import micros
 
@@ -39,9 +39,8 @@ _LATE = Prepared(
     .order_by(runs.c.id)
 )
 _WAITING = Prepared(
-    select(runs.c.id, runs.c.date_updated)
-    .where(IS_CLAIMABLE, runs.c.organization_id == bindparam("organization"))
-    .order_by(runs.c.id)
+    oldest_of(bindparam("organization", type_=runs.c.organization_id.type))
+    .add_columns(runs.c.date_updated)
     .limit(bindparam("limit", type_=Integer))
 )
 _IS_OLD = idempotency_keys.c.date_created < bindparam("old")
