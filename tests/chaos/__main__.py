@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from tests.chaos.scene import Chaos, Size
+from tests.support.postgres import NoPostgres
+from tests.support.rabbit import NoRabbit
 
 #: Longer than this nobody waits for; the schedule stays as dense, whatever the time.
 MAX_MINUTES = 60.0
@@ -51,6 +53,8 @@ def main() -> int:
         complaints = chaos.run()
     except KeyboardInterrupt:
         _say("broken off")
+    except (NoPostgres, NoRabbit) as missing:
+        complaints = [str(missing)]
     finally:
         if given.keep or complaints:
             _say(f"Logs and repositories are kept in {folder}")
@@ -61,7 +65,7 @@ def main() -> int:
         _say(line)
     _say("")
     took = time.monotonic() - began
-    _say(f"{len(chaos.planned)} runs, {sum(chaos.counts.values())} incidents, {took:.0f} s, seed {seed}")
+    _say(f"{len(chaos.planned)} runs, {len(chaos.incidents)} incidents, {took:.0f} s, seed {seed}")
     for complaint in complaints:
         _say(f"FAILED: {complaint}")
     if complaints:

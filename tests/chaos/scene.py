@@ -88,7 +88,7 @@ class Chaos:
         with ExitStack() as stack:
             self._postgres = stack.enter_context(running_postgres())
             self._rabbit = stack.enter_context(running_rabbit()) if self.size.has_broker else None
-            self._git = stack.enter_context(FlakyGitServer(self.seed))
+            self._git = stack.enter_context(FlakyGitServer(self.seed, self.counts))
             for repository in sorted({planned.repository for planned in self.planned}):
                 self._git.create(repository, {"README.md": f"# {repository}\n"})
             self._cluster = stack.enter_context(self._make_cluster())
@@ -110,8 +110,7 @@ class Chaos:
     @property
     def summary(self) -> list[str]:
         """The counts of what was done."""
-        counts = self.counts + self._git.counts
-        return [f"{count:4} x {what}" for what, count in sorted(counts.items())]
+        return [f"{count:4} x {what}" for what, count in sorted(self.counts.items())]
 
     # ---- the parts
 
@@ -136,10 +135,12 @@ class Chaos:
             with ThreadPoolExecutor(1, "broker") as elsewhere:
                 self._live_through(elsewhere)
             self._calm_down()
-            posting.join(POST_SECONDS)
-        finally:
+        except BaseException:
             self._ending.set()
-            posting.join(POST_SECONDS)
+            self._cluster.give_up()
+            raise
+        finally:
+            posting.join()  # it has deadlines of its own
         self._settle()
 
     def _post_all(self) -> None:

@@ -77,9 +77,9 @@ def test_a_graceful_stop_hands_its_runs_over_at_once(
 
 
 def test_a_killed_worker_costs_the_phase_that_was_hit(
-    tmp_path: Path, git: GitServer, postgres_server: PostgresServer, broker: Upstream | None
+    tmp_path: Path, git: GitServer, postgres_server: PostgresServer, rabbit_server: RabbitServer
 ) -> None:
-    with Cluster(tmp_path, database=database_of(postgres_server), broker=broker) as cluster:
+    with Cluster(tmp_path, database=database_of(postgres_server), broker=broker_of(rabbit_server)) as cluster:
         process_id = start(cluster, git, analysed_and_implemented())
         cluster.wait_for(process_id, is_event("phase.started", step=2, phase="Validation"))
         holder = cluster.worker_of(process_id)
@@ -213,9 +213,9 @@ def test_processes_that_start_on_an_empty_database_together_make_one_organizatio
 
 
 def test_of_two_runs_on_one_work_branch_the_second_waits(
-    tmp_path: Path, git: GitServer, postgres_server: PostgresServer, broker: Upstream | None
+    tmp_path: Path, git: GitServer, postgres_server: PostgresServer
 ) -> None:
-    with Cluster(tmp_path, database=database_of(postgres_server), broker=broker) as cluster:
+    with Cluster(tmp_path, database=database_of(postgres_server)) as cluster:
         first = start(cluster, git, [writes("one.txt", sleeps=3), writes("two.txt")])
         cluster.wait_for(first, is_event("run.started"))
         second = start(cluster, git, [writes("three.txt")])

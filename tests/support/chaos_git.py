@@ -32,11 +32,11 @@ _FAULTS = {
 
 
 class FlakyGitServer(GitServer):
-    """As GitServer, while `is_flaky`. `counts` says how often it did what."""
+    """As GitServer, but for `is_flaky`. It writes into `counts` how often it did what."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, counts: Counter[str]) -> None:
         super().__init__()
-        self.counts: Counter[str] = Counter()
+        self.counts = counts
         self.is_flaky = False
         self._random = random.Random(seed)
         self._random_lock = threading.Lock()

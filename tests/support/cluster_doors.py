@@ -1,6 +1,7 @@
 """A client of several API processes, of which some are away: it goes to the next door, and asks again."""
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,6 +28,11 @@ class Doors:
         self.key = key
         self._turn = itertools.count()
         self._http = httpx2.Client(timeout=10)
+        self._ending = threading.Event()
+
+    def give_up(self) -> None:
+        """Whoever waits for an answer fails now."""
+        self._ending.set()
 
     def close(self) -> None:
         self._http.close()
@@ -45,7 +51,7 @@ class Doors:
         """What the first door answers that can, or the one `through`; only repeat what may be repeated."""
         said: object = None
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._ending.is_set():
             urls = [through] if through is not None else self._urls()
             url = urls[next(self._turn) % len(urls)]
             try:
@@ -58,7 +64,7 @@ class Doors:
                 if answer.status_code not in _PASSING:
                     return answer
                 said = answer.text
-            time.sleep(_PAUSE_SECONDS)
+            self._ending.wait(_PAUSE_SECONDS)
         raise AssertionError(f"no API process answered {method} {path} in {seconds} s: {said}")
 
     def start(
