@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from treadle import factory
+from treadle import factory, logs
 from treadle.cli import interrupts, output
 from treadle.cli.lines import counted
 from treadle.clock import SystemClock
@@ -53,6 +53,7 @@ class Pruning:
     def prune(self, overrides: Mapping[str, object]) -> None:
         """Raises ConfigurationError."""
         settings = Settings.load(os.environ, **overrides)
+        logs.configure(settings)  # what cannot be removed is told beside the result
         limits = Limits.of(settings)
         is_looking = self.is_dry_run or not limits.is_any
         outcome = interrupts.run(_work(settings, limits, is_looking=is_looking))
