@@ -47,8 +47,11 @@ _OPTIONS = (
     *("-volume.max=500", "-master.volumeSizeLimitMB=64"),  # a bucket takes a volume at least
 )
 
-#: Ends the service when the process that wanted it has ended: arguments are their pids.
-_WATCH = "while [ -e /proc/$1/exe ] && [ -e /proc/$2/exe ]; do sleep 1; done; kill -9 $2 2>/dev/null"
+#: Ends the service and removes its directory when the process that wanted it was killed: their pids, the directory.
+_WATCH = """
+while [ -e /proc/$1/exe ] && [ -e /proc/$2/exe ]; do sleep 1; done
+[ -e /proc/$1/exe ] || { kill -9 $2; sleep 1; rm -rf "$3"; } 2>/dev/null
+"""
 
 
 class NoS3(Exception):
@@ -159,8 +162,9 @@ class S3Server:
             )
             pid = started.stdout.decode().strip()
             (self.directory / "pid").write_text(pid)
+            watched = (str(_watched()), pid, str(self.directory))
             subprocess.run(
-                ["/bin/sh", "-c", f"(setsid sh -c '{_WATCH}' watch \"$@\") >/dev/null &", "sh", str(_watched()), pid],
+                ["/bin/sh", "-c", 'setsid sh -c "$@" >/dev/null &', "sh", _WATCH, "watch", *watched],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 check=True,
