@@ -6,7 +6,7 @@ from treadle.domain.errors import ConfigurationError
 from treadle.settings import Settings
 
 
-@pytest.mark.parametrize("name", ["BROKER_URL", "RATE_LIMIT_STANDARD", "RATE_LIMIT_CREATE"])
+@pytest.mark.parametrize("name", ["RATE_LIMIT_LOGS", "RATE_LIMIT_STANDARD", "RATE_LIMIT_CREATE"])
 def test_a_setting_that_this_version_lacks_is_called_so(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"TREADLE_{name} is no setting of this version"):
         Settings.load({f"TREADLE_{name}": "1/2"})
@@ -19,8 +19,8 @@ def test_a_misspelt_setting_is_told_its_right_name() -> None:
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        Settings.load({"TREADLE_SLOTS": "0", "TREADLE_SANDBOX": "container", "TREADLE_BROKER_URL": "amqp://h"})
-    for name in ("TREADLE_SLOTS", "TREADLE_SANDBOX", "TREADLE_BROKER_URL"):
+        Settings.load({"TREADLE_SLOTS": "0", "TREADLE_SANDBOX": "container", "TREADLE_RATE_LIMIT_CREATE": "1/2"})
+    for name in ("TREADLE_SLOTS", "TREADLE_SANDBOX", "TREADLE_RATE_LIMIT_CREATE"):
         assert name in raised.value.message
 
 
