@@ -39,7 +39,10 @@ LOG_FILE: Final = "service.log"
 DATABASE_FILE: Final = "run.db"
 
 #: Settings that say where a server keeps things and who may use it: not for a service of one run.
-_OF_SERVER: Final = ("DATABASE_URL", "BLOB_URL", "BOOTSTRAP_API_KEY", "SECRET_KEY", "SECRET_KEY_FILE")
+_OF_SERVER: Final = (
+    *("DATABASE_URL", "BROKER_URL", "BLOB_URL", "BOOTSTRAP_API_KEY", "SECRET_KEY", "SECRET_KEY_FILE"),
+    *("ORGANIZATION_SLOTS", "OPERATIONS_PORT", "OTLP_ENDPOINT"),
+)
 
 _BASE_FILE: Final = "base.db"
 _DRAIN_SECONDS: Final = 3.0

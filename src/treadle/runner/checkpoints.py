@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +61,10 @@ class Checkpoints:
         session_blob = patch_blob = None
         if outcome.session is not None:
             # In a thread: a long conversation would hold up every other run, and its lease.
-            archive = await asyncio.to_thread(_pack, workspace.box.config, engine, layout, outcome.session)
-            if archive is not None:
-                session_blob = f"{name}.tar"
-                await self._blobs.put(session_blob, archive)
+            with _scratch(workspace) as archive:
+                if await asyncio.to_thread(_pack, archive, workspace.box.config, engine, layout, outcome.session):
+                    session_blob = f"{name}.tar"
+                    await self._blobs.put(session_blob, archive)
         if patch:
             patch_blob = f"{name}.patch"
             await self._blobs.put(patch_blob, patch)
@@ -90,8 +92,9 @@ class Checkpoints:
         session = kept.session
         if session is not None and kept.session_blob is not None:
             try:
-                archive = await self._blobs.get(kept.session_blob)
-                await asyncio.to_thread(_unpack, archive, workspace.box.config, engine, layout, session)
+                with _scratch(workspace) as archive:
+                    await self._blobs.download(kept.session_blob, archive)
+                    await asyncio.to_thread(_unpack, archive, workspace.box.config, engine, layout, session)
             except (NotFound, tarfile.TarError):
                 session = None
         else:
@@ -112,11 +115,22 @@ class Checkpoints:
         await self._blobs.delete_prefix(self._prefix)
 
 
-def _pack(config: Path, engine: Engine, layout: Layout, session: str) -> bytes | None:
-    """The conversation's files as a tar; each is named by the number of the pattern that it matched, then its path."""
-    buffer = io.BytesIO()
+@contextmanager
+def _scratch(workspace: Workspace) -> Iterator[Path]:
+    """The place of a file that the agent cannot reach, and that goes with the workspace. A conversation is large, and a
+    worker has many."""
+    path = workspace.box.home.parent / "session.tar"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _pack(target: Path, config: Path, engine: Engine, layout: Layout, session: str) -> bool:
+    """Writes the conversation's files as a tar; each is named by the number of the pattern that it matched, then its
+    path. False when there are none, or too many bytes of them."""
     size = 0
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with target.open("xb") as file, tarfile.open(fileobj=file, mode="w") as archive:
         for number, pattern in enumerate(engine.session_files(layout, session)):
             for path in config_files.matching(config, pattern):
                 content = config_files.read_plain(config, path)
@@ -124,17 +138,17 @@ def _pack(config: Path, engine: Engine, layout: Layout, session: str) -> bytes |
                     continue
                 size += len(content)
                 if size > MAX_SESSION_BYTES:
-                    return None
+                    return False
                 entry = tarfile.TarInfo(json.dumps([number, path]))
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue() if size else None
+    return bool(size)
 
 
-def _unpack(archive: bytes, config: Path, engine: Engine, layout: Layout, session: str) -> None:
+def _unpack(archive: Path, config: Path, engine: Engine, layout: Layout, session: str) -> None:
     """A pattern without wildcards names the file's place here, which may be another than where it was packed."""
     patterns = engine.session_files(layout, session)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as entries:
+    with tarfile.open(archive) as entries:
         for entry in entries:
             number, path = json.loads(entry.name)
             pattern = patterns[number] if number < len(patterns) else path

@@ -7,7 +7,7 @@ from math import inf
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import TreadleError
+from treadle.domain.errors import TreadleError, Unavailable
 from treadle.ports import Blobs, Clock, Queue, RunStore, Signals, Sweep
 from treadle.runner.limits import Limits
 from treadle.services.content import checkpoints_of
@@ -70,8 +70,15 @@ class Sweeper:
             log.warning("swept a run", run=run_id, found=_what(found, run_id))
             self._signals.notify(run_id)
         for run_id in (*found.failed, *found.killed):  # whose worker is not there to do it
-            await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
+            await self._forget_checkpoints(run_id)
         return found
+
+    async def _forget_checkpoints(self, run_id: int) -> None:
+        prefix = checkpoints_of((await self._store.get_run_by_id(run_id)).uuid)
+        try:
+            await self._blobs.delete_prefix(prefix)
+        except Unavailable as error:  # `treadle prune` finds them
+            log.warning("checkpoints could not be removed", run=run_id, error=error.message)
 
     def _due(self, waiting: Sequence[int]) -> Sequence[int]:
         """Those not announced lately, by this process."""

@@ -4,11 +4,12 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import anyio
 
-from treadle.domain.errors import TooLarge
+from treadle.domain.errors import ConfigurationError, TooLarge
 from treadle.domain.identity import Principal
 from treadle.domain.run import StoredFile
 from treadle.ports import Blobs, Clock, FileStore
@@ -57,7 +58,8 @@ class Files:
             )
             await self._store.add_file(file)
         except BaseException:
-            with anyio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            # What cannot be removed now is found by `treadle prune`; why it failed is the better story.
+            with anyio.move_on_after(_CLEANUP_SECONDS, shield=True), suppress(ConfigurationError):
                 await self._blobs.delete(key)
             raise
         return file
