@@ -36,20 +36,15 @@ def sandbox() -> str:
 
 @pytest.fixture
 def cluster(sandbox: str, tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Cluster]:
-    """Of its two workers only the first runs yet."""
-    with Cluster(
-        tmp_path, database=database_of(postgres_server), is_started=False, settings={"SANDBOX": sandbox}
-    ) as made:
-        made.apis[0].start()
-        made.workers[0].start()
+    with Cluster(tmp_path, database=database_of(postgres_server), settings={"SANDBOX": sandbox}) as made:
         yield made
 
 
 def take_over(cluster: Cluster, process_id: str) -> tuple[Node, Node]:
-    """The first worker stands still; the second has its run. Both."""
-    late, other = cluster.workers
+    """The worker that has the run stands still; the other one has it then. Both."""
+    late = cluster.worker_of(process_id)
+    [other] = [worker for worker in cluster.workers if worker is not late]
     late.pause()
-    other.start()
     cluster.wait_for(process_id, is_event("run.started", lease=2))
     return late, other
 
@@ -67,9 +62,8 @@ def wake_after_the_end(cluster: Cluster, git: GitServer, process_id: str, late: 
     assert leases(cluster.events(process_id)) == [1, 2]
 
 
-def goes_on(cluster: Cluster, git: GitServer) -> None:
+def goes_on(cluster: Cluster, git: GitServer, late: Node, other: Node) -> None:
     """The late worker alone does another run."""
-    late, other = cluster.workers
     other.stop()
     next_id = start(cluster, git, [writes("next.txt")], branch="next")
     check(cluster, git, next_id, branch="next")
@@ -82,7 +76,7 @@ def test_while_its_engine_works(cluster: Cluster, git: GitServer) -> None:
     """It wakes while its engine is still at it, and the other worker's, too."""
     process_id = start(cluster, git, [STEPS[0], writes("two.txt", sleeps=12), STEPS[2]])
     cluster.wait_for(process_id, is_event("phase.started", step=2, phase="Implementation"))
-    late, _ = take_over(cluster, process_id)
+    late, other = take_over(cluster, process_id)
     engines = late.descendants()
     assert alive(engines)
     late.resume()
@@ -93,15 +87,15 @@ def test_while_its_engine_works(cluster: Cluster, git: GitServer) -> None:
     taken = next(event["number"] for event in events if is_event("run.started", lease=2)(event))
     implemented = [e for e in events if e["number"] > taken and is_event("phase.finished", step=2)(e)]
     assert [event["phase"] for event in implemented] == ["Implementation", "Validation"]
-    goes_on(cluster, git)
+    goes_on(cluster, git, late, other)
 
 
 def test_between_two_phases(cluster: Cluster, git: GitServer) -> None:
     process_id = start(cluster, git, STEPS)
     cluster.wait_for(process_id, is_event("phase.finished", step=2, phase="Analysis"))
-    late, _ = take_over(cluster, process_id)
+    late, other = take_over(cluster, process_id)
     wake_after_the_end(cluster, git, process_id, late)
-    goes_on(cluster, git)
+    goes_on(cluster, git, late, other)
 
 
 @pytest.mark.parametrize("kind", [Kind.RECEIVE_REFS, Kind.RECEIVE])
@@ -110,13 +104,13 @@ def test_while_its_push_is_held_before_the_server_takes_it(cluster: Cluster, git
     hold = git.hold(kind)
     process_id = start(cluster, git, STEPS)
     hold.wait()
-    late, _ = take_over(cluster, process_id)
+    late, other = take_over(cluster, process_id)
     cluster.wait(process_id, "Success")
     done = git.git(REPOSITORY, "show-ref")
     hold.release()
     wake_after_the_end(cluster, git, process_id, late)
     assert git.git(REPOSITORY, "show-ref") == done
-    goes_on(cluster, git)
+    goes_on(cluster, git, late, other)
 
 
 def test_after_the_server_took_its_push(cluster: Cluster, git: GitServer) -> None:
@@ -125,9 +119,9 @@ def test_after_the_server_took_its_push(cluster: Cluster, git: GitServer) -> Non
     process_id = start(cluster, git, STEPS)
     hold.wait()
     first = git.log(REPOSITORY, "work")[0].sha
-    late, _ = take_over(cluster, process_id)
+    late, other = take_over(cluster, process_id)
     cluster.wait(process_id, "Success")
     hold.release()
     wake_after_the_end(cluster, git, process_id, late)
     assert cluster.get(process_id)["steps"][0]["commitSha"] == first
-    goes_on(cluster, git)
+    goes_on(cluster, git, late, other)

@@ -7,9 +7,9 @@ from collections import Counter
 from tests.support.git_faults import Fault, Kind
 from tests.support.git_server import GitServer
 
-#: Of a push's two requests, each: how likely it fails. A push is tried again a few times, so that few runs may hit
-#: a row of failures long enough to fail.
-PUSH_FAULTS = 0.12
+#: How likely each of a push's two requests meets a fault. A push is tried again a few times, so that few runs, if any,
+#: hit a row of failures long enough to fail.
+PUSH_FAULTS = {Kind.RECEIVE_REFS: 0.05, Kind.RECEIVE: 0.18}
 
 _BEFORE = "a push fails before the server took it"
 _AFTER = "a push fails after the server took it"
@@ -24,6 +24,7 @@ _FAULTS = {
     Kind.RECEIVE: [
         (_BEFORE, Fault(Kind.RECEIVE, 0, status=503)),
         (_BEFORE, Fault(Kind.RECEIVE, 0, is_dropped=True)),
+        (_AFTER, Fault(Kind.RECEIVE, 0, is_dropped_after=True)),
         (_AFTER, Fault(Kind.RECEIVE, 0, is_dropped_after=True)),
         (_AFTER, Fault(Kind.RECEIVE, 0, is_dropped_after=True)),
         (_SLOWLY, Fault(Kind.RECEIVE, 0, delay=1.0)),
@@ -43,10 +44,10 @@ class FlakyGitServer(GitServer):
 
     def take_fault(self, kind: Kind) -> Fault | None:
         asked = super().take_fault(kind)
-        if asked is not None or not self.is_flaky or kind not in {Kind.RECEIVE, Kind.RECEIVE_REFS}:
+        if asked is not None or not self.is_flaky or kind not in PUSH_FAULTS:
             return asked
         with self._random_lock:
-            if self._random.random() >= PUSH_FAULTS:
+            if self._random.random() >= PUSH_FAULTS[kind]:
                 return None
             name, fault = self._random.choice(_FAULTS[kind])
             self.counts[name] += 1
