@@ -34,8 +34,8 @@ async def rows(world: World, statement: Prepared) -> Sequence[Row]:
 async def holders(world: World) -> set[str]:
     """UUIDs of the runs whose turn it is."""
     found = await rows(world, Prepared(branch_holders.select()))
-    assert len({row[:2] for row in found}) == len(found)
-    return {row[2] for row in found}
+    assert len({row[1] for row in found}) == len(found)
+    return {row[1] for row in found}
 
 
 async def blocked(world: World, run: Run) -> bool:

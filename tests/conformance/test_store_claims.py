@@ -62,7 +62,7 @@ async def fill(world: World, count: int, *, principal: Principal | None = None, 
         | (
             {"holds_branch": False}
             if branch is not None
-            else {"holds_branch": True, "branch_key": branch_key(values["git_url"], str(number))}
+            else {"holds_branch": True, "branch_key": branch_key(owner.organization_id, values["git_url"], str(number))}
         )
         for number in range(count)
     ]

@@ -23,10 +23,7 @@ from treadle.store.values import micros
 #: What one look for what is amiss finds at most; the next finds the rest.
 FOUND = 100
 
-_THE_BRANCH = (
-    branch_holders.c.organization_id == bindparam("organization"),
-    branch_holders.c.branch == bindparam("on"),
-)
+_THE_BRANCH = branch_holders.c.branch == bindparam("on")
 _IS_NEW = runs.c.status == constant(RunStatus.NEW)
 
 _insert = insert_or(branch_holders).values(
@@ -40,16 +37,15 @@ _TAKE = Prepared(
 )
 _TAKE_FREE = Prepared(_insert.on_conflict_do_nothing(index_elements=[*branch_holders.primary_key]))
 # By its run too: who does not hold the branch must not wait for who does.
-_LEAVE = Prepared(delete(branch_holders).where(*_THE_BRANCH, branch_holders.c.run_uuid == bindparam("mine")))
+_LEAVE = Prepared(delete(branch_holders).where(_THE_BRANCH, branch_holders.c.run_uuid == bindparam("mine")))
 _GIVE = Prepared(insert_into(branch_holders))
 _NEXT = Prepared(
     select(runs.c.id, runs.c.uuid)
     .where(
         only(runs.c.branch_key, bindparam("on", type_=runs.c.branch_key.type)),
-        runs.c.organization_id == bindparam("organization"),
         _IS_NEW,
     )
-    .order_by(runs.c.branch_key, runs.c.organization_id, runs.c.id)
+    .order_by(runs.c.branch_key, runs.c.id)
     .limit(literal_column("1"))
 )
 _HOLD = Prepared(
@@ -75,21 +71,19 @@ _NAME = Prepared(
     .values(branch_key=bindparam("key", type_=runs.c.branch_key.type), holds_branch=bindparam("holds", type_=Boolean))
 )
 STALE = Prepared(
-    select(branch_holders.c.organization_id, branch_holders.c.branch, branch_holders.c.run_uuid)
+    select(branch_holders.c.branch, branch_holders.c.run_uuid)
     .select_from(branch_holders.outerjoin(runs, runs.c.uuid == branch_holders.c.run_uuid))
     .where(or_(runs.c.id.is_(null()), among(runs.c.status, RUN_TERMINAL)))
     .limit(FOUND)
 )
 _STATUS = Prepared(select(runs.c.status).where(runs.c.uuid == bindparam("of")))
 FORSAKEN = Prepared(
-    select(runs.c.organization_id, runs.c.branch_key)
+    select(runs.c.branch_key)
     .where(
         _IS_NEW,
         runs.c.holds_branch == false(),
         runs.c.branch_key.is_not(null()),
-        ~select(branch_holders.c.branch)
-        .where(branch_holders.c.organization_id == runs.c.organization_id, branch_holders.c.branch == runs.c.branch_key)
-        .exists(),
+        ~select(branch_holders.c.branch).where(branch_holders.c.branch == runs.c.branch_key).exists(),
     )
     .distinct()
     .limit(FOUND)
@@ -102,53 +96,52 @@ class Keyless:
 
     run_id: int
     uuid: UUID
-    organization_id: int
     key: str
 
     @classmethod
     def of(cls, run_id: int, uuid: str, organization_id: int, git_url: str, branch_work: str) -> "Keyless":
-        return cls(run_id, UUID(uuid), organization_id, branch_key(git_url, branch_work))
+        return cls(run_id, UUID(uuid), branch_key(organization_id, git_url, branch_work))
 
 
-def join(session: Session, organization_id: int, branch: str, run: UUID) -> bool:
+def join(session: Session, branch: str, run: UUID) -> bool:
     """Whether it is the run's turn. Until this transaction ends nobody else joins the branch or leaves it."""
-    row = session.one(_TAKE, organization_id=organization_id, branch=branch, run_uuid=str(run))
+    row = session.one(_TAKE, branch=branch, run_uuid=str(run))
     return row is not None and row[0] == str(run)
 
 
-def leave(session: Session, organization_id: int, branch: str, run: UUID, now: datetime) -> None:
+def leave(session: Session, branch: str, run: UUID, now: datetime) -> None:
     """Ends the run's turn, if it has it, and gives it to the oldest that waits. The run is not New any more."""
-    if session.run(_LEAVE, organization=organization_id, on=branch, mine=str(run)):
+    if session.run(_LEAVE, on=branch, mine=str(run)):
         # Nobody can take the branch before this transaction ends: the row that was deleted stands in their way.
-        following = _hold_next(session, organization_id, branch, now)
+        following = _hold_next(session, branch, now)
         if following is not None:
-            session.run(_GIVE, organization_id=organization_id, branch=branch, run_uuid=following)
+            session.run(_GIVE, branch=branch, run_uuid=following)
 
 
 def adopt(session: Session, run: Keyless, now: datetime) -> None:
     """Gives a run that has none its branch, and its turn if nobody has it."""
-    holds = join(session, run.organization_id, run.key, run.uuid)
+    holds = join(session, run.key, run.uuid)
     if not session.run(_NAME, run=run.run_id, key=run.key, holds=holds) and holds:
-        leave(session, run.organization_id, run.key, run.uuid, now)  # it has ended meanwhile
+        leave(session, run.key, run.uuid, now)  # it has ended meanwhile
 
 
-def mend(session: Session, organization_id: int, branch: str, holder: str | None, now: datetime) -> None:
+def mend(session: Session, branch: str, holder: str | None, now: datetime) -> None:
     """Of a branch whose `holder` has ended without leaving, or that has none."""
     if holder is not None:
         row = session.one(_STATUS, of=holder)
         if row is None or RunStatus(row[0]) in RUN_TERMINAL:
-            leave(session, organization_id, branch, UUID(holder), now)
+            leave(session, branch, UUID(holder), now)
         return
-    row = session.one(_NEXT, organization=organization_id, on=branch)
-    if row is None or not session.run(_TAKE_FREE, organization_id=organization_id, branch=branch, run_uuid=row[1]):
+    row = session.one(_NEXT, on=branch)
+    if row is None or not session.run(_TAKE_FREE, branch=branch, run_uuid=row[1]):
         return
     if not session.run(_HOLD, run=row[0], now=micros(now)):  # it was killed meanwhile
-        leave(session, organization_id, branch, UUID(row[1]), now)
+        leave(session, branch, UUID(row[1]), now)
 
 
-def _hold_next(session: Session, organization_id: int, branch: str, now: datetime) -> str | None:
+def _hold_next(session: Session, branch: str, now: datetime) -> str | None:
     """The UUID of the run whose turn it is now."""
-    while (row := session.one(_NEXT, organization=organization_id, on=branch)) is not None:
+    while (row := session.one(_NEXT, on=branch)) is not None:
         run_id, uuid = row
         # None is changed when it was killed meanwhile: then it is not New any more, and another is next.
         if session.run(_HOLD, run=run_id, now=micros(now)):

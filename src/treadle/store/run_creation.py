@@ -107,7 +107,7 @@ class RunCreation:
             for position, (step_id, step) in enumerate(zip(step_ids, draft.steps, strict=True), 1)
         )
 
-        key = branch_key(plain(draft.git_url), plain(draft.branch_work))
+        key = branch_key(principal.organization_id, plain(draft.git_url), plain(draft.branch_work))
 
         def work(session: Session) -> tuple[Run, bool]:
             if idempotency is not None:
@@ -188,7 +188,7 @@ def _insert(
     traceparent: str | None,
 ) -> _Made:
     # First, so that on one branch the runs' ids are in the order of their turns.
-    holds_branch = branches.join(session, principal.organization_id, key, uuid)
+    holds_branch = branches.join(session, key, uuid)
     first = Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})
     rows = session.all(
         _INSERT_RUN,

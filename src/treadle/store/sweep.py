@@ -98,14 +98,12 @@ class Sweeps:
                 for statement in branches.KEYLESS
                 for row in session.all(statement)
             ]
-            for organization_id, branch, holder in session.all(branches.STALE):
-                found.append(
-                    partial(branches.mend, organization_id=organization_id, branch=branch, holder=holder, now=now)
-                )
-            for organization_id, branch in session.all(branches.FORSAKEN):
-                found.append(
-                    partial(branches.mend, organization_id=organization_id, branch=branch, holder=None, now=now)
-                )
+            found += [
+                partial(branches.mend, branch=row[0], holder=row[1], now=now) for row in session.all(branches.STALE)
+            ]
+            found += [
+                partial(branches.mend, branch=row[0], holder=None, now=now) for row in session.all(branches.FORSAKEN)
+            ]
             return found
 
         for one in await self._executor.read(look):

@@ -219,7 +219,6 @@ _where = runs.c.status == literal_column(f"'{RunStatus.NEW}'")
 Index(
     "runs_new_by_branch",
     runs.c.branch_key,
-    runs.c.organization_id,
     runs.c.id,
     sqlite_where=_where,
     postgresql_where=_where,
@@ -229,7 +228,6 @@ Index(
 branch_holders = Table(
     "branch_holders",
     metadata,
-    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
     Column("branch", Text, primary_key=True),
     Column("run_uuid", Uuid, nullable=False),
 )

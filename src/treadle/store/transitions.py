@@ -152,7 +152,7 @@ def end(
     secrets.erase(session, run.uuid)
     session.run(_FORGET, run=run.run_id)
     if run.branch_key is not None:
-        branches.leave(session, run.organization_id, run.branch_key, run.uuid, now)
+        branches.leave(session, run.branch_key, run.uuid, now)
 
 
 def _move(

@@ -16,7 +16,6 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 UUID = sa.String(36)
 
 #: The oldest schema whose code may work on this one.
@@ -33,7 +32,7 @@ runs = sa.table(
     sa.column("branch_key"),
     sa.column("holds_branch", sa.Boolean),
 )
-holders = sa.table("branch_holders", sa.column("organization_id"), sa.column("branch"), sa.column("run_uuid"))
+holders = sa.table("branch_holders", sa.column("branch"), sa.column("run_uuid"))
 
 
 def upgrade() -> None:
@@ -45,11 +44,9 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("event_bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.create_table(
         "branch_holders",
-        sa.Column("organization_id", BIG_ID, nullable=False),
         sa.Column("branch", sa.Text, nullable=False),
         sa.Column("run_uuid", UUID, nullable=False),
-        sa.PrimaryKeyConstraint("organization_id", "branch", name="branch_holders_pkey"),
-        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="branch_holders_organization_id_fkey"),
+        sa.PrimaryKeyConstraint("branch", name="branch_holders_pkey"),
     )
     oldest = op.create_table(
         "schema_compatibility",
@@ -58,7 +55,7 @@ def upgrade() -> None:
     )
     op.bulk_insert(oldest, [{"oldest": OLDEST}])
     index("runs_claimable", ["organization_id", "status", "id"], "status = 'New' AND holds_branch", "= 1")
-    index("runs_new_by_branch", ["branch_key", "organization_id", "id"], "status = 'New'")
+    index("runs_new_by_branch", ["branch_key", "id"], "status = 'New'")
     give_turns()
     count_events()
 
@@ -78,11 +75,11 @@ def give_turns() -> None:
         .where(sa.or_(runs.c.status == "New", runs.c.status == "Running"))
         .order_by(sa.case((runs.c.status == "Running", 0), else_=1), runs.c.id)
     ).all()
-    turns: dict[tuple[int, str], str] = {}
+    turns: dict[str, str] = {}
     found = []
     for id_, uuid, organization_id, git_url, branch_work in living:
-        key = branch_key(git_url, branch_work)
-        holder = turns.setdefault((organization_id, key), uuid)
+        key = branch_key(organization_id, git_url, branch_work)
+        holder = turns.setdefault(key, uuid)
         # 0001 lets two run on one branch: neither is stopped, but only the first has the turn.
         found.append({"run": id_, "key": key, "holds": holder == uuid})
     each(
@@ -93,10 +90,7 @@ def give_turns() -> None:
     )
     each(
         sa.insert(holders),
-        [
-            {"organization_id": organization_id, "branch": key, "run_uuid": uuid}
-            for (organization_id, key), uuid in turns.items()
-        ],
+        [{"branch": key, "run_uuid": uuid} for key, uuid in turns.items()],
     )
 
 
