@@ -75,15 +75,16 @@ class Parts:
 
 
 @asynccontextmanager
-async def assemble(settings: Settings, *, wait: Wait | None = None) -> AsyncIterator[Parts]:
+async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others: bool = True) -> AsyncIterator[Parts]:
     """Opens the store (made and brought up to date if need be) and builds the services; closes all on leaving.
-    Raises ConfigurationError; without `wait` also Unavailable."""
+    `tells_others` False: for commands that start and change no run, and so need no broker. Raises ConfigurationError;
+    without `wait` also Unavailable."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     vault = AesGcmVault(load_keys(settings))
     async with AsyncExitStack() as stack:
         store = await _store(settings, wait)
         stack.push_async_callback(store.close)
-        messages = await _messages(settings, wait, stack)
+        messages = await _messages(settings, wait, stack) if tells_others else _within_process(stack)
         queue, signals, controls = messages.queue, messages.signals, messages.controls
         blobs, clock = open_blobs(settings.blob_url, settings), SystemClock()
         new_uuid = RandomUuids()
@@ -160,6 +161,10 @@ async def _messages(settings: Settings, wait: Wait | None, stack: AsyncExitStack
             lambda: stack.enter_async_context(open_notifications(url, jitter=random.SystemRandom().random)), wait
         )
         return Messages(notifications.queue, notifications.signals, notifications.controls)
+    return _within_process(stack)
+
+
+def _within_process(stack: AsyncExitStack) -> Messages:
     queue = DatabaseQueue()
     stack.push_async_callback(queue.close)
     return Messages(queue, ProcessSignals(), ProcessSignals())

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from treadle import factory
+from treadle import factory, logs
 from treadle.cli import output
 from treadle.cli.lines import when
 from treadle.cli.service import key_lines
@@ -152,8 +152,11 @@ class RepositoryChange:
 
 
 def _do(work: Callable[[Parts], Awaitable[T]]) -> T:
+    settings = Settings.load(os.environ)
+    logs.configure(settings)  # beside the result, not in it
+
     async def assembled() -> T:
-        async with factory.assemble(Settings.load(os.environ)) as parts:
+        async with factory.assemble(settings, tells_others=False) as parts:
             for line in key_lines(parts, ""):  # an empty database has just got its first admin
                 output.note(line)
             return await work(parts)
