@@ -175,7 +175,7 @@ def test_processes_wait_for_a_broker_that_is_away_at_the_start(
 def test_a_lost_broker_delays_runs_and_loses_none(
     tmp_path: Path, git: GitServer, postgres_server: PostgresServer
 ) -> None:
-    settings = {"POLL_SECONDS": "15", "LEASE_SECONDS": "60"}
+    settings = {"POLL_SECONDS": "20", "LEASE_SECONDS": "60"}
     with (
         running_rabbit() as rabbit,
         Cluster(
@@ -191,13 +191,14 @@ def test_a_lost_broker_delays_runs_and_loses_none(
         for node in cluster.nodes:
             node.wait_until(lambda node=node: "connected to RabbitMQ again" in node.log, "does not come back")  # type: ignore[misc] # a default binds the loop's variable
         waits = []
-        for number in range(3):  # not all of them by chance just when somebody looks
+        for number in range(3):
             began = time.monotonic()
             process_id = start(cluster, git, [writes("three.txt")], branch=f"back-{number}")
             cluster.wait_for(process_id, is_event("run.started"))
             waits.append(time.monotonic() - began)
             check(cluster, git, process_id, branch=f"back-{number}")
-        assert max(waits) < PROMPT_SECONDS, waits
+        # The first hint may be lost still: a queue on a broker that was killed takes its time to answer.
+        assert sorted(waits)[1] < PROMPT_SECONDS / 2, waits
 
 
 def test_processes_that_start_on_an_empty_database_together_make_one_organization(
