@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Boolean, bindparam, delete, false, literal_column, null, or_, select, true, update
+from sqlalchemy import Boolean, bindparam, delete, literal_column, null, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, RunStatus
 from treadle.store.branch_key import branch_key
 from treadle.store.prepared import Prepared, among, constant, insert_into, only
 from treadle.store.session import Session
-from treadle.store.tables import branch_holders, runs
+from treadle.store.tables import IS_BLOCKED, branch_holders, runs
 from treadle.store.values import micros
 
 #: What one look for what is amiss finds at most; the next finds the rest.
@@ -41,10 +41,7 @@ _LEAVE = Prepared(delete(branch_holders).where(_THE_BRANCH, branch_holders.c.run
 _GIVE = Prepared(insert_into(branch_holders))
 _NEXT = Prepared(
     select(runs.c.id, runs.c.uuid)
-    .where(
-        only(runs.c.branch_key, bindparam("on", type_=runs.c.branch_key.type)),
-        _IS_NEW,
-    )
+    .where(IS_BLOCKED, only(runs.c.branch_key, bindparam("on", type_=runs.c.branch_key.type)))
     .order_by(runs.c.branch_key, runs.c.id)
     .limit(literal_column("1"))
 )
@@ -80,8 +77,7 @@ _STATUS = Prepared(select(runs.c.status).where(runs.c.uuid == bindparam("of")))
 FORSAKEN = Prepared(
     select(runs.c.branch_key)
     .where(
-        _IS_NEW,
-        runs.c.holds_branch == false(),
+        IS_BLOCKED,
         runs.c.branch_key.is_not(null()),
         ~select(branch_holders.c.branch).where(branch_holders.c.branch == runs.c.branch_key).exists(),
     )

@@ -12,7 +12,7 @@ from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
 from treadle.store import branches
 from treadle.store.branches import Keyless
-from treadle.store.events import size_of
+from treadle.store.events import Batch
 from treadle.store.events import write as write_events
 from treadle.store.prepared import Prepared, Row, constant, only
 from treadle.store.run_rows import load
@@ -190,7 +190,7 @@ def _one(
     claimed, lease, last, key, uuid, organization_id, git_url, branch_work = row
     if key is None:
         raise _KeylessFound(Keyless.of(claimed, uuid, organization_id, git_url, branch_work))
-    write_events(session, claimed, last, [_started(worker, lease)], now)
+    write_events(session, claimed, last, Batch([_started(worker, lease)]), now)
     return load(session, run_id=claimed)
 
 
@@ -230,7 +230,7 @@ def _that(session: Session, worker: str, now: datetime, run_id: int, slots: int 
 
 
 def _claimer(worker: str, now: datetime) -> dict[str, object]:
-    return {"by": plain(worker), "now": micros(now), "bytes": size_of([_started(worker, 0)])}
+    return {"by": plain(worker), "now": micros(now), "bytes": Batch([_started(worker, 0)]).size}
 
 
 def _started(worker: str, lease: int) -> Draft:

@@ -1,7 +1,7 @@
 """Events as rows. Numbers come from the run's row, which the caller has counted up in this transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import Integer, bindparam, select
@@ -22,15 +22,27 @@ _AFTER = Prepared(
 )
 
 
-def size_of(drafts: Sequence[Draft]) -> int:
-    """Bytes of their data, as written."""
-    return sum(len(event_json(draft.data)) for draft in drafts)
+class Batch:
+    """Events to be written together, their data as JSON: made once, as its size goes into the run's row first."""
+
+    __slots__ = ("_texts", "drafts", "size")
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.drafts = drafts
+        self._texts = [event_json(draft.data) for draft in drafts]
+        self.size = sum(map(len, self._texts))  # bytes: it is ASCII
+
+    def __len__(self) -> int:
+        return len(self.drafts)
+
+    def __iter__(self) -> Iterator[tuple[Draft, str]]:
+        return zip(self.drafts, self._texts, strict=True)
 
 
-def write(session: Session, run_id: int, last: int, drafts: Sequence[Draft], now: datetime) -> None:
+def write(session: Session, run_id: int, last: int, batch: Batch, now: datetime) -> None:
     """`last`: the number of the last of them."""
     written = micros(now)
-    first = last - len(drafts) + 1
+    first = last - len(batch) + 1
     session.many(
         _INSERT,
         [
@@ -38,12 +50,12 @@ def write(session: Session, run_id: int, last: int, drafts: Sequence[Draft], now
                 "run_id": run_id,
                 "number": number,
                 "type": draft.type.value,
-                "data": event_json(draft.data),
+                "data": text,
                 "date": written if draft.date is None else micros(draft.date),
                 "step": draft.step,
                 "phase": None if draft.phase is None else draft.phase.value,
             }
-            for number, draft in enumerate(drafts, first)
+            for number, (draft, text) in enumerate(batch, first)
         ],
     )
 

@@ -10,7 +10,7 @@ from treadle.domain.events import Draft, EventType
 from treadle.domain.states import RunStatus
 from treadle.ports import Fence, Pulse, StepUpdate
 from treadle.store import step_updates
-from treadle.store.events import size_of
+from treadle.store.events import Batch
 from treadle.store.events import write as write_events
 from treadle.store.prepared import Prepared, Row, constant
 from treadle.store.session import Executor, Session
@@ -84,14 +84,14 @@ class Leases:
         has_diff: bool = False,
         write: int | None = None,
     ) -> int:
-        written = size_of(events)
+        batch = Batch(events)
 
         def work(session: Session) -> int:
             values = {
                 "run": fence.run_id,
                 "held": fence.lease,
                 "count": len(events),
-                "bytes": written,
+                "bytes": batch.size,
                 "diff": has_diff,
                 "now": micros(now),
             }
@@ -101,7 +101,7 @@ class Leases:
                 return _written_before(session, fence, write)
             last: int = row[0]
             if events:
-                write_events(session, fence.run_id, last, events, now)
+                write_events(session, fence.run_id, last, batch, now)
             if step is not None:
                 step_updates.apply(session, fence.run_id, step, now)
             return last
@@ -154,7 +154,7 @@ class Leases:
                 return RunStatus.KILLED
             row = session.one(_MARK_KILL, run=run_id, now=micros(now))
             if row is not None:  # else it was asked for before
-                write_events(session, run_id, row[0], [Draft(EventType.RUN_KILL_REQUESTED)], now)
+                write_events(session, run_id, row[0], Batch([Draft(EventType.RUN_KILL_REQUESTED)]), now)
             return RunStatus.RUNNING
 
         def again(session: Session) -> RunStatus:

@@ -189,7 +189,7 @@ def _insert(
 ) -> _Made:
     # First, so that on one branch the runs' ids are in the order of their turns.
     holds_branch = branches.join(session, key, uuid)
-    first = Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})
+    first = events.Batch([Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})])
     rows = session.all(
         _INSERT_RUN,
         uuid=str(uuid),
@@ -209,7 +209,7 @@ def _insert(
         branch_key=key,
         holds_branch=holds_branch,
         traceparent=plain(traceparent),
-        event_bytes=events.size_of([first]),
+        event_bytes=first.size,
         now=micros(now),
     )
     run_id: int = rows[0][0]
@@ -227,7 +227,7 @@ def _insert(
             for step in run_steps
         ],
     )
-    events.write(session, run_id, 1, [first], now)
+    events.write(session, run_id, 1, first, now)
     secrets.add(session, uuid, principal.organization_id, sealed, now)
     if draft.file_ids:
         session.many(_INSERT_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in dict.fromkeys(draft.file_ids)])

@@ -105,19 +105,17 @@ class RunData:
     async def put_run_secrets(
         self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
     ) -> None:
-        drafts = [] if event is None else [event]
+        batch = events.Batch([] if event is None else [event])
 
         def work(session: Session) -> None:
-            row = session.one(
-                _COUNT_SECRETS, run=run_id, count=len(drafts), bytes=events.size_of(drafts), now=micros(now)
-            )
+            row = session.one(_COUNT_SECRETS, run=run_id, count=len(batch), bytes=batch.size, now=micros(now))
             if row is None:
                 status = standing(session, run_id).status
                 raise AlreadyFinished(f"The run has ended: {status}.")
             uuid, organization_id, last = row
             put_secrets(session, UUID(uuid), organization_id, secrets, now)
-            if drafts:
-                events.write(session, run_id, last, drafts, now)
+            if batch:
+                events.write(session, run_id, last, batch, now)
 
         await self._executor.write(work)
 

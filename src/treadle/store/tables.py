@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     literal_column,
+    not_,
     true,
 )
 
@@ -215,14 +216,9 @@ Index(
     sqlite_where=IS_CLAIMABLE,
     postgresql_where=IS_CLAIMABLE,
 )
-_where = runs.c.status == literal_column(f"'{RunStatus.NEW}'")
-Index(
-    "runs_new_by_branch",
-    runs.c.branch_key,
-    runs.c.id,
-    sqlite_where=_where,
-    postgresql_where=_where,
-)
+#: New, and another run has its work branch.
+IS_BLOCKED = and_(runs.c.status == literal_column(f"'{RunStatus.NEW}'"), not_(runs.c.holds_branch))
+Index("runs_blocked", runs.c.branch_key, runs.c.id, sqlite_where=IS_BLOCKED, postgresql_where=IS_BLOCKED)
 
 #: Whose turn it is on a work branch: one living run each. `branch` is a run's `branch_key`.
 branch_holders = Table(
@@ -230,6 +226,7 @@ branch_holders = Table(
     metadata,
     Column("branch", Text, primary_key=True),
     Column("run_uuid", Uuid, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: One row: the oldest schema whose code may work on this one, so that old processes run next to new ones.

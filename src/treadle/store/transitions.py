@@ -165,12 +165,13 @@ def _move(
     details: str | None,
     lost_workers: int,
 ) -> None:
+    batch = events.Batch(said)
     row = session.one(
         _MOVES[target],
         run=run.run_id,
         held=run.lease,
         count=len(said),
-        bytes=events.size_of(said),
+        bytes=batch.size,
         details=details,
         lost=lost_workers,
         now=micros(now),
@@ -178,4 +179,4 @@ def _move(
     )
     if row is None:
         raise LeaseLost(f"Run {run.run_id} is {run.status} and cannot become {target}.")
-    events.write(session, run.run_id, row[0], said, now)
+    events.write(session, run.run_id, row[0], batch, now)

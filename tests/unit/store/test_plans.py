@@ -40,7 +40,7 @@ PLANS: dict[str, tuple[Prepared, str]] = {
     "the oldest new run of an organization": (claims.CLAIM_OLDEST, "runs_claimable"),
     "one new run": (claims.CLAIM_ONE, "INTEGER PRIMARY KEY"),
     "how many an organization has running": (claims.RUNNING, "runs_by_organization"),
-    "who waits for a branch": (branches._NEXT, "runs_new_by_branch"),
+    "who waits for a branch": (branches._NEXT, "runs_blocked"),
     "a ping": (leases._PING, "INTEGER PRIMARY KEY"),
     "a record": (leases._RECORD, "INTEGER PRIMARY KEY"),
     "where a run stands": (transitions._STANDING, "INTEGER PRIMARY KEY"),

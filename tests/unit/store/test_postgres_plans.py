@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 PLANS: dict[str, tuple[Prepared, str]] = {
     "an organization's oldest": (claims.CLAIM_OLDEST, "runs_claimable"),
     "what waits": (sweep._WAITING, "runs_claimable"),
-    "who waits for a branch": (branches._NEXT, "runs_new_by_branch"),
+    "who waits for a branch": (branches._NEXT, "runs_blocked"),
 }
 
 _COPY = """

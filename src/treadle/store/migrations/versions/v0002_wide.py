@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("branch", sa.Text, nullable=False),
         sa.Column("run_uuid", UUID, nullable=False),
         sa.PrimaryKeyConstraint("branch", name="branch_holders_pkey"),
+        sqlite_with_rowid=False,
     )
     oldest = op.create_table(
         "schema_compatibility",
@@ -54,16 +55,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("oldest", name="schema_compatibility_pkey"),
     )
     op.bulk_insert(oldest, [{"oldest": OLDEST}])
-    index("runs_claimable", ["organization_id", "status", "id"], "status = 'New' AND holds_branch", "= 1")
-    index("runs_new_by_branch", ["branch_key", "id"], "status = 'New'")
+    index("runs_claimable", ["organization_id", "status", "id"], "holds_branch = 1", "holds_branch")
+    index("runs_blocked", ["branch_key", "id"], "holds_branch = 0", "NOT holds_branch")
     give_turns()
     count_events()
 
 
-def index(name: str, columns: list[str], where: str, is_true: str = "") -> None:
-    """`is_true`: what SQLite's booleans need at the end."""
+def index(name: str, columns: list[str], sqlite: str, postgres: str) -> None:
+    """Of New runs, and of them those where that is so, in the words of each."""
     op.create_index(
-        name, "runs", columns, sqlite_where=sa.text(f"{where} {is_true}".strip()), postgresql_where=sa.text(where)
+        name,
+        "runs",
+        columns,
+        sqlite_where=sa.text(f"status = 'New' AND {sqlite}"),
+        postgresql_where=sa.text(f"status = 'New' AND {postgres}"),
     )
 
 
