@@ -216,6 +216,9 @@ class RunStore(Protocol):
         """How many runs of the organization may be Running at once; None: what the service's setting says. Raises
         NotFound."""
 
+    async def time(self) -> datetime | None:
+        """The database's clock; None where it is this machine's."""
+
     async def statistics(self, now: datetime) -> "Statistics":
         """For the metrics; cheap however many runs have ended."""
 

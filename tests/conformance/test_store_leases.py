@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -375,3 +376,10 @@ async def test_many_sweeps_at_once_change_each_run_once(world: World) -> None:
 
 async def test_an_unknown_run_has_no_events(world: World) -> None:
     assert list(await world.store.events(uuid4().int % 1000 + 1000)) == []
+
+
+async def test_the_database_tells_its_time_where_it_has_one_of_its_own(world: World) -> None:
+    before = datetime.now(UTC)
+    told = await world.store.time()
+    assert (told is None) == world.url.startswith("sqlite")
+    assert told is None or abs((told - before).total_seconds()) < 60

@@ -9,6 +9,7 @@ import structlog
 from treadle import telemetry
 from treadle.domain.errors import TreadleError, Unavailable
 from treadle.ports import Blobs, Clock, Queue, RunStore, Signals, Sweep
+from treadle.runner.agreement import Agreement
 from treadle.runner.limits import Limits
 from treadle.services.content import checkpoints_of
 
@@ -37,6 +38,7 @@ class Sweeper:
         self._offset: float | None = None  # of the wall clock to the monotonic one, at the last sweep
         self._announced: dict[int, float] = {}  # when, on the monotonic clock
         self._rests_until = 0.0
+        self._agreement = Agreement(store, clock, limits.lease)
 
     async def run(self) -> None:
         while True:
@@ -55,6 +57,8 @@ class Sweeper:
             return Sweep()
         if self._clock_jumped():
             log.warning("the clock jumped; this sweep is left out")
+            return Sweep()
+        if not await self._agreement.holds():
             return Sweep()
         found = await self._store.sweep(
             self._clock.now(),

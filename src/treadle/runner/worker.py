@@ -9,6 +9,7 @@ from treadle import telemetry
 from treadle.domain.errors import TreadleError
 from treadle.domain.run import Run
 from treadle.ports import Announcement
+from treadle.runner.agreement import Agreement
 from treadle.runner.execute import Execution, Ports
 from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold
@@ -30,6 +31,7 @@ class Worker:
         self.name = name
         self.is_paused = False  # for want of space
         self._ports = ports
+        self._agreement = Agreement(ports.store, ports.clock, limits.lease)
         self._limits = limits
         self._free_bytes = free_bytes
         self._draining = asyncio.Event()
@@ -65,7 +67,7 @@ class Worker:
             await self._first_of(*self._running)
             return
         try:
-            if not self._has_space():
+            if not (self._has_space() and await self._agreement.holds()):
                 await self._first_of(asyncio.create_task(asyncio.sleep(self._limits.poll)))
                 return
             hint = await self._next_hint(0 if self._looks_at_once else self._limits.poll)

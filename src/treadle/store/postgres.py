@@ -33,6 +33,7 @@ DEADLINES = {
 }
 
 _WAIT = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_TIME = b"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _TRY = b"SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
@@ -55,6 +56,10 @@ class PostgresSession:
     def many(self, statement: Prepared, rows: Iterable[Mapping[str, object]], /) -> None:
         text, constants = statement.postgres
         self._cursor.executemany(text, [{**constants, **row} for row in rows])
+
+    def time(self) -> int | None:
+        row = self._cursor.execute(_TIME).fetchone()
+        return None if row is None else int(row[0])
 
     def lock(self, name: str, /, *, wait: bool) -> bool:
         row = self._cursor.execute(_WAIT if wait else _TRY, (name,)).fetchone()

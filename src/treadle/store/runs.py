@@ -1,6 +1,7 @@
 """Reads runs."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from treadle.domain.errors import NotFound
@@ -9,6 +10,7 @@ from treadle.ports import RunFilter
 from treadle.store.run_list import QUEUE_DEPTH, list_runs
 from treadle.store.run_rows import load
 from treadle.store.session import Executor
+from treadle.store.values import optional_date
 
 
 class Runs:
@@ -34,6 +36,9 @@ class Runs:
         return await self._executor.read(
             lambda session: list_runs(session, which, limit=limit, before=before, skip=skip)
         )
+
+    async def time(self) -> datetime | None:
+        return optional_date(await self._executor.glance(lambda session: session.time()))
 
     async def queue_depth(self) -> int:
         row = await self._executor.read(lambda session: session.one(QUEUE_DEPTH))

@@ -29,6 +29,9 @@ class Session(Protocol):
     def many(self, statement: Prepared, rows: Iterable[Mapping[str, object]], /) -> None:
         """Once for each of `rows`."""
 
+    def time(self) -> int | None:
+        """The server's clock, in microseconds since 1970; None where it is this machine's."""
+
     def lock(self, name: str, /, *, wait: bool) -> bool:
         """Whether this transaction has the lock of that name now, until it ends. SQLite's writer is alone anyway."""
 

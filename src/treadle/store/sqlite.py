@@ -49,6 +49,9 @@ class SqliteSession:
         text, arrange = statement.sqlite
         self._cursor.executemany(text, map(arrange, rows))
 
+    def time(self) -> int | None:
+        return None
+
     def lock(self, _name: str, /, *, wait: bool) -> bool:  # noqa: ARG002 - the file's one writer waits for nobody
         return True
 

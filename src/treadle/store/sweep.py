@@ -15,7 +15,7 @@ from treadle.store.claims import FRONTS, oldest_of
 from treadle.store.prepared import Prepared, constant
 from treadle.store.session import Executor, Session
 from treadle.store.tables import idempotency_keys, runs
-from treadle.store.transitions import Standing, end, requeue, standing
+from treadle.store.transitions import Standing, end, requeue, standing_if_free
 from treadle.store.values import micros
 
 #: How many unclaimed runs a sweep names at most, of each organization as many; the rest when these are gone.
@@ -65,9 +65,10 @@ class Sweeps:
             return [row[0] for row in late], waiting, session.one(_OLD_KEY, old=old) is not None
 
         def judge(session: Session, run_id: int) -> RunStatus | None:
-            """Whatever it was when it was looked at, it is locked now and judged again."""
-            run = standing(session, run_id)
-            if run.status is not RunStatus.RUNNING:
+            """Whatever it was when it was looked at, it is locked now and judged again. Not waited for: a worker that
+            was stopped in the middle of a write would hold up all that this sweep has to say."""
+            run = standing_if_free(session, run_id)
+            if run is None or run.status is not RunStatus.RUNNING:
                 return None
             is_silent = run.runner_ping is not None and run.runner_ping <= silent_since
             is_unanswered = run.kill_requested is not None and run.kill_requested <= unanswered_since

@@ -13,26 +13,24 @@ from treadle.domain.events import Draft, EventType
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, Phase, RunStatus, StepStatus, sources_of
 from treadle.ports import Fence
 from treadle.store import branches, events, secrets
-from treadle.store.prepared import Prepared, among, constant
+from treadle.store.prepared import Prepared, Row, among, constant
 from treadle.store.session import Session
 from treadle.store.tables import checkpoints, runs, steps
 from treadle.store.values import micros, plain
 
-_STANDING = Prepared(
-    select(
-        runs.c.id,
-        runs.c.uuid,
-        runs.c.organization_id,
-        runs.c.status,
-        runs.c.lease,
-        runs.c.lost_workers,
-        runs.c.date_runner_ping,
-        runs.c.date_kill_requested,
-        runs.c.branch_key,
-    )
-    .where(runs.c.id == bindparam("run"))
-    .with_for_update()
-)
+_run = select(
+    runs.c.id,
+    runs.c.uuid,
+    runs.c.organization_id,
+    runs.c.status,
+    runs.c.lease,
+    runs.c.lost_workers,
+    runs.c.date_runner_ping,
+    runs.c.date_kill_requested,
+    runs.c.branch_key,
+).where(runs.c.id == bindparam("run"))
+_STANDING = Prepared(_run.with_for_update())
+_STANDING_IF_FREE = Prepared(_run.with_for_update(skip_locked=True))
 
 # Out of a terminal status leads only resume, which is not one of these.
 _MOVES: dict[RunStatus, Prepared] = {
@@ -96,6 +94,16 @@ def standing(session: Session, run_id: int) -> Standing:
     row = session.one(_STANDING, run=run_id)
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
+    return _standing_of(row)
+
+
+def standing_if_free(session: Session, run_id: int) -> Standing | None:
+    """None also while another transaction holds the row: somebody is just writing."""
+    row = session.one(_STANDING_IF_FREE, run=run_id)
+    return None if row is None else _standing_of(row)
+
+
+def _standing_of(row: Row) -> Standing:
     id_, uuid, organization_id, status, lease, lost_workers, ping, kill, key = row
     return Standing(id_, UUID(uuid), organization_id, RunStatus(status), lease, lost_workers, ping, kill, key)
 

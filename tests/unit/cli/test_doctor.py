@@ -231,7 +231,7 @@ async def test_a_bucket_is_written_read_and_deleted(tmp_path: Path, s3_bucket: B
     found = await reach.blobs(settings(tmp_path, **given))
     assert found.level is Level.OK, found
     assert "written, read and deleted" in found.found
-    assert s3_bucket.keys() == []
+    assert s3_bucket.objects() == []
     found = await reach.blobs(settings(tmp_path, **{**given, "S3_SECRET_ACCESS_KEY": "s3cret-word"}))
     assert found.level is Level.PROBLEM
     assert "s3cret-word" not in str(found)

@@ -32,6 +32,9 @@ class Swept:
         self.times = 0
         self.asked = asyncio.Event()
 
+    async def time(self) -> None:
+        """It is this machine's."""
+
     async def sweep(self, *_given: object, **_named: object) -> Sweep:
         self.times += 1
         self.asked.set()
