@@ -1,4 +1,4 @@
-"""(g) claims a second on both stores, beside the bare SQL of the same driver, and with ten thousand runs in the queue."""
+"""(g) claims a second on both stores, beside the driver's bare SQL, and with ten thousand runs in the queue."""
 
 import asyncio
 import json
