@@ -23,5 +23,5 @@ def test_every_schema_has_its_row() -> None:
         revisions[revision[1]] = oldest[1] if oldest is not None else revision[1]
     assert table.keys() == revisions.keys()
     assert max(revisions) == schema.head()
-    for revision, oldest in revisions.items():
-        assert table[revision].startswith(f"`{oldest}`"), f"{revision}: its migration says {oldest}"
+    for own, works_with in revisions.items():
+        assert table[own].startswith(f"`{works_with}`"), f"{own}: its migration says {works_with}"
