@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from treadle.command import Completed
-from treadle.domain.errors import GitError, GitTimedOut, LeaseLost, PushRejected, RebaseConflict
+from treadle.domain.errors import GitError, GitTimedOut, PushRejected, RebaseConflict
 from treadle.workspace.clone import Start, find_trailers
 from treadle.workspace.failures import remarks, remote_failure
 from treadle.workspace.git import Git, last_line
@@ -44,7 +44,8 @@ class Delivery:
 
     async def push(self, head: str, base: str, permit: Callable[[], Awaitable[None]]) -> Delivered:
         """`base`: what of `head` is on the remote already. If the branch moved, what is above `base` is rebased, once,
-        and checked out. Raises PushRejected, RebaseConflict, GitError; `head` is then checked out as before."""
+        and checked out. Raises PushRejected, RebaseConflict, GitError; `head` is then checked out as before, also when
+        it is cancelled."""
         rejection = await self._push(head, permit)
         if rejection is None:
             return Delivered(head, head)
@@ -61,7 +62,7 @@ class Delivery:
         rebased = await self._rebase(head, base, tip)
         try:
             rejection = await self._push(rebased, permit)
-        except (GitError, LeaseLost):
+        except BaseException:
             await self._check_out(head)
             raise
         if rejection is not None:
@@ -127,7 +128,7 @@ class Delivery:
         try:
             done = await self._git.run("rebase", *options, "--onto", tip, base, accepted=None)
             conflicts = await self._git.out("diff", "--name-only", "--diff-filter=U", "-z") if done.exit_code else b""
-        except GitError:
+        except BaseException:
             await self._check_out(head)
             raise
         if done.exit_code == 0 and self._git.directory is not None:

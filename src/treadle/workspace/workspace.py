@@ -112,14 +112,14 @@ class GitWorkspace:
         return int(ahead), int(behind)
 
     async def push(self, permit: Callable[[], Awaitable[None]]) -> str:
-        """When it fails for good, the commits that were not taken are taken back, so that their work is uncommitted
-        again and `patch` has it."""
+        """When it fails for good, or is broken off, the commits that were not taken are taken back, so that their work
+        is uncommitted again and `patch` has it."""
         self._check_tree()
         await self._disarm()
         before = self._head
         try:
             delivered = await self._delivery.push(self._head, self._pushed, permit)
-        except GitError:
+        except BaseException:  # a kill, too: what it keeps is the step's work
             write_branch(self._place.git, self._agent.branch, self._pushed)
             self._head = self._pushed
             raise

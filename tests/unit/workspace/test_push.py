@@ -1,5 +1,6 @@
 """Pushes: to a branch that moved, to a host that refuses, and when the answer is lost."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -95,6 +96,50 @@ async def test_a_conflict_names_the_files_and_keeps_the_work(bench: Bench, origi
     assert await workspace.head() == base
     assert await workspace.changed_paths() == ("ours.txt",)
     assert b"+different" in await workspace.patch()
+
+
+async def test_a_push_that_is_broken_off_leaves_its_work_uncommitted(bench: Bench, origin: BareRepositories) -> None:
+    """As a kill does, which keeps what the step did as a patch."""
+    workspace = await bench.prepare(origin.path("demo"))
+    await _committed(workspace)
+    await _broken_off(workspace, at=1)
+    assert await workspace.changed_paths() == ("ours.txt",)
+    assert b"+ours" in await workspace.patch()
+    assert "work" not in origin.branches("demo")
+
+
+async def test_a_rebased_push_that_is_broken_off_leaves_the_step_as_it_was(
+    bench: Bench, origin: BareRepositories
+) -> None:
+    workspace = await bench.prepare(origin.path("demo"))
+    origin.git("demo", "branch", "work", "main")
+    origin.commit("demo", {"theirs.txt": "theirs\n"}, branch="work")
+    await _committed(workspace)
+    await _broken_off(workspace, at=2)
+    assert not (workspace.box.work_tree / "theirs.txt").exists()
+    assert await workspace.changed_paths() == ("ours.txt",)
+    patch = await workspace.patch()
+    assert b"+ours" in patch
+    assert b"theirs" not in patch
+
+
+async def _broken_off(workspace: GitWorkspace, *, at: int) -> None:
+    """Cancels the push right before its try of that number."""
+    asked, reached = 0, asyncio.Event()
+
+    async def permit() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == at:
+            reached.set()
+            await asyncio.Event().wait()
+
+    pushing = asyncio.create_task(workspace.push(permit))
+    async with asyncio.timeout(60):
+        await reached.wait()
+    pushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pushing
 
 
 async def test_what_a_hook_says_is_passed_on(bench: Bench, origin: BareRepositories) -> None:
