@@ -19,7 +19,7 @@ from uuid import UUID
 
 import anyio
 
-from treadle.domain.errors import GitError, HostRefused, WorkspaceError
+from treadle.domain.errors import GitError, HostRefused, Unavailable
 from treadle.domain.git_url import GitLocation, check_branch, check_url, parse
 from treadle.ports import OpenGitCredentials, Prepared, WorkspaceRequest
 from treadle.workspace import messages
@@ -87,7 +87,8 @@ class GitWorkspaces:
         self._mirrors = Mirrors(root / "mirrors", self._git)
 
     async def prepare(self, request: WorkspaceRequest, credentials: OpenGitCredentials) -> GitWorkspace:
-        """See the port. A workspace that this process, or another that died, left for the same run is removed first."""
+        """See the port. A workspace that this process, or another that died, left for the same run is removed first.
+        Unavailable while another one that lives has it."""
         location = self._location(request)
         runs = self._root / "runs"
         runs.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
@@ -95,7 +96,8 @@ class GitWorkspaces:
         try:
             lock = await FileLock.wait(runs / f"{request.run_uuid}.lock", TAKEOVER_SECONDS)
         except TimeoutError:
-            raise WorkspaceError("Another process on this machine still works on this run.") from None
+            # One that was stopped, and lost the run meanwhile: that is no fault of the run.
+            raise Unavailable("Another process on this machine still works on this run.") from None
         loans = Loans()
         try:
             await place.remove()

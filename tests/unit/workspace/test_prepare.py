@@ -23,6 +23,7 @@ from treadle.domain.errors import (
     GitTimedOut,
     HostRefused,
     RepositoryNotFound,
+    Unavailable,
     WorkspaceError,
 )
 from treadle.workspace.memory import PrivateMemory
@@ -379,5 +380,5 @@ async def test_two_processes_do_not_share_a_run(
     run = uuid4()
     await bench.prepare(origin.path("demo"), run=run)
     monkeypatch.setattr("treadle.workspace.workspaces.TAKEOVER_SECONDS", 0.1)
-    with pytest.raises(WorkspaceError, match="still works"):
+    with pytest.raises(Unavailable, match="still works"):
         await bench.prepare(origin.path("demo"), run=run, workspaces=bench.make())
