@@ -38,8 +38,9 @@ class Readiness:
         """Whether each part can be used, by its name. The log says why one cannot."""
         async with self._asking:
             if self._now() >= self._until:
-                asked = await asyncio.gather(*(_can_use(name, check) for name, check in self._checks.items()))
-                self._answers = dict(zip(self._checks, asked, strict=True))
+                checks = dict(self._checks)  # as they are now: a process that has started has others
+                asked = await asyncio.gather(*(_can_use(name, check) for name, check in checks.items()))
+                self._answers = dict(zip(checks, asked, strict=True))
                 self._until = self._now() + ANSWER_SECONDS
             return self._answers
 

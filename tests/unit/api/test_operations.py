@@ -12,6 +12,7 @@ from tests.support.figures import Figures
 from tests.support.otlp import Collector, Seen
 
 from treadle import telemetry
+from treadle.api.deps import Check
 from treadle.api.health import ANSWER_SECONDS, Readiness
 from treadle.api.observed import Observed, observed
 from treadle.api.operations import operations_app
@@ -135,6 +136,22 @@ async def test_many_probes_ask_once_a_second() -> None:
     time += ANSWER_SECONDS
     await readiness.look()
     assert asked == 2
+
+
+async def test_a_process_that_starts_meanwhile_breaks_no_answer() -> None:
+    checks: dict[str, Check] = {}
+
+    async def not_started() -> None:
+        del checks["start"]
+        checks.update({"store": _fine, "blobs": _fine})
+        raise Unavailable("the process is starting")
+
+    checks["start"] = not_started
+    time = 100.0
+    readiness = Readiness(checks, now=lambda: time)
+    assert await readiness.look() == {"start": False}
+    time += ANSWER_SECONDS
+    assert await readiness.look() == {"store": True, "blobs": True}
 
 
 # ---- requests
