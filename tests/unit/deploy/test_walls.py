@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ pytestmark = pytest.mark.bubblewrap
 OURS: Mapping[str, Any] = json.loads((DEPLOY / "seccomp.json").read_text())
 
 
-@pytest.fixture(autouse=True)
-def _containers() -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that a container's user may enter, as pytest's may not be; skips where there can be no container."""
     need_containers()
+    with tempfile.TemporaryDirectory(prefix="treadle-container-") as made:
+        yield Path(made)
 
 
 def wrapped(*command: str) -> tuple[str, ...]:
@@ -34,21 +38,21 @@ def wrapped(*command: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("has_user_namespace", [False, True], ids=["compose", "kubernetes"])
-def test_it_works_with_what_a_worker_gets(tmp_path_factory: pytest.TempPathFactory, has_user_namespace: bool) -> None:
-    box = container(tmp_path_factory, OURS, is_masked=False, has_user_namespace=has_user_namespace)
+def test_it_works_with_what_a_worker_gets(folder: Path, has_user_namespace: bool) -> None:
+    box = Container(folder, OURS, is_masked=False, has_user_namespace=has_user_namespace)
     done = box.run(*wrapped("/usr/bin/id", "-u"))
     assert (done.returncode, done.stdout) == (0, "1000\n"), done.stderr
 
 
-def test_it_needs_the_filter(tmp_path_factory: pytest.TempPathFactory) -> None:
-    done = container(tmp_path_factory, STRICT, is_masked=False).run(*wrapped("/usr/bin/true"))
+def test_it_needs_the_filter(folder: Path) -> None:
+    done = Container(folder, STRICT, is_masked=False).run(*wrapped("/usr/bin/true"))
     assert done.returncode != 0
     assert "No permissions to create new namespace" in done.stderr
 
 
 @pytest.mark.parametrize("has_user_namespace", [False, True])
-def test_it_needs_all_of_proc(tmp_path_factory: pytest.TempPathFactory, has_user_namespace: bool) -> None:
-    box = container(tmp_path_factory, OURS, is_masked=True, has_user_namespace=has_user_namespace)
+def test_it_needs_all_of_proc(folder: Path, has_user_namespace: bool) -> None:
+    box = Container(folder, OURS, is_masked=True, has_user_namespace=has_user_namespace)
     done = box.run(*wrapped("/usr/bin/true"))
     assert done.returncode != 0
     assert re.search(r"Can't mount proc on .*: Operation not permitted", done.stderr), done.stderr
@@ -59,14 +63,14 @@ def test_it_needs_all_of_proc(tmp_path_factory: pytest.TempPathFactory, has_user
     ["248, 0, 0, 0, 0, 0", "250, 0, 0, 0, 0, 0", "308, -1, 0", "310, 1, 0, 0, 0, 0, 0", "425, 1, 0"],
     ids=["add_key", "keyctl", "setns", "process_vm_readv", "io_uring_setup"],
 )
-def test_the_filter_refuses_what_no_agent_needs(tmp_path_factory: pytest.TempPathFactory, call: str) -> None:
+def test_the_filter_refuses_what_no_agent_needs(folder: Path, call: str) -> None:
     """Which the kernel itself would look at, and refuse for another reason, or not at all."""
     if os.uname().machine != "x86_64":
         pytest.skip("the numbers are those of x86-64")
     code = f"import ctypes; libc = ctypes.CDLL(None, use_errno=True); print(libc.syscall({call}), ctypes.get_errno())"
     found = {}
     for name, seccomp in (("ours", OURS), ("none", {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []})):
-        done = container(tmp_path_factory, seccomp, is_masked=False).run("/usr/bin/python3", "-c", code)
+        done = Container(folder, seccomp, is_masked=False).run("/usr/bin/python3", "-c", code)
         assert done.returncode == 0, done.stderr
         found[name] = done.stdout.split()
     assert found["ours"] == ["-1", str(errno.EPERM)]
@@ -78,17 +82,3 @@ def test_the_filter_lets_through_what_bubblewrap_calls() -> None:
     assert OURS["defaultAction"] == "SCMP_ACT_ALLOW"
     assert {rule["action"] for rule in OURS["syscalls"]} == {"SCMP_ACT_ERRNO"}
     assert not denied & {"clone", "clone3", "mount", "pivot_root", "prctl", "seccomp", "umount2", "unshare"}
-
-
-def container(
-    folders: pytest.TempPathFactory,
-    seccomp: Mapping[str, Any],
-    *,
-    is_masked: bool,
-    has_user_namespace: bool = False,
-) -> Container:
-    """In a folder that the container's user may enter, which pytest's is not."""
-    folder = folders.mktemp("container")
-    for parent in (folder.parent, folder.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return Container(folder, seccomp, is_masked, has_user_namespace)
