@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+import psycopg
 from tests.support.cluster_doors import Doors
 from tests.support.cluster_node import Node
 from tests.support.git_server import GitServer
@@ -63,8 +64,11 @@ def rows() -> Iterator[Row]:
             yield Row(f"{name}: of both cores, in use", busy)
             for part, share in parts.items():
                 yield Row(f"{name}: cores that {part} took", share)
-        with deployed(2, server.database(), broker.url(broker.vhost())) as wide:
+        database = server.database()
+        with deployed(2, database, broker.url(broker.vhost())) as wide:
             yield from recoveries(wide, git)
+        with deployed(1, database, broker.url(broker.vhost())) as wide:
+            yield from needs(wide, git, database, server.directory / "data")
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,70 @@ def _processor_seconds(node: Node) -> float:
     assert node.process is not None
     times = psutil.Process(node.process.pid).cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
+
+
+# ---- what a run needs ------------------------------------------------------------------------------------------------
+
+
+def needs(wide: Wide, git: GitServer, database: str, data: Path) -> Iterator[Row]:
+    """Of three steps that take their engines no time: what each part does for one run, to plan with."""
+    steps = [step("Append a line") for _ in range(3)]
+
+    def batch(branch: str) -> list[str]:
+        runs = [
+            wide.doors.start(
+                gitUrl=git.url(f"demo{number}"), branchSource="main", branchWork=branch, engine="Dummy", steps=steps
+            )
+            for number in range(RUNS)
+        ]
+        for run in runs:
+            wide.doors.wait(run, "Success", seconds=300)
+        return runs
+
+    batch("needs-warm")
+    server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+    with (
+        psycopg.connect(database, autocommit=True) as connection,
+        Usage({"the API": [wide.api], "a worker, its Git and engines": wide.workers}) as usage,
+    ):
+        before, took = _work_of(connection), _seconds_of(server)
+        runs = batch("needs")
+        after, took = _work_of(connection), _seconds_of(server) - took
+        kept = connection.execute(
+            "SELECT avg(event_bytes), avg(last_event) FROM (SELECT * FROM runs ORDER BY id DESC LIMIT %s) AS measured",
+            (RUNS,),
+        ).fetchone()
+    assert kept is not None
+    for name, unit in (
+        ("transactions", ""),
+        ("rows written", ""),
+        ("write-ahead log", "kB"),
+        ("tables and indexes", "kB"),
+    ):
+        yield Row(
+            f"a run of three steps: {name}", (after[name] - before[name]) / len(runs) / (1e3 if unit else 1), unit
+        )
+    yield Row("a run of three steps: events", float(kept[1]))
+    yield Row("a run of three steps: their data", float(kept[0]) / 1e3, "kB")
+    for part, seconds in {**usage.seconds, "PostgreSQL": took}.items():
+        yield Row(f"a run of three steps: processor time of {part}", seconds / len(runs) * 1000, "ms")
+
+
+def _work_of(connection: "psycopg.Connection[tuple[int, ...]]") -> dict[str, int]:
+    connection.execute("SELECT pg_stat_clear_snapshot()")
+    row = connection.execute(
+        "SELECT xact_commit, tup_inserted + tup_updated, pg_current_wal_lsn() - '0/0'::pg_lsn,"
+        " pg_database_size(datname) FROM pg_stat_database WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    return dict(
+        zip(("transactions", "rows written", "write-ahead log", "tables and indexes"), map(int, row), strict=True)
+    )
+
+
+def _seconds_of(server: psutil.Process) -> float:
+    """Of a server whose processes go on."""
+    return sum(sum(process.cpu_times()[:2]) for process in (server, *server.children(recursive=True)))
 
 
 # ---- after a kill ----------------------------------------------------------------------------------------------------
