@@ -27,7 +27,12 @@ class PostgresAddress:
     url: URL
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return shown(self.url)
+
+
+def shown(url: URL) -> str:
+    """For people and logs: without a password, wherever it stands."""
+    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
 def sqlite_url(path: Path) -> str:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import URL
 
+from treadle.store.address import shown
 from treadle.store.lanes import Job, Lane
 from treadle.store.postgres_errors import CommitUnknownError, is_broken
 from treadle.store.postgres_line import Connection, Line, Watch
@@ -75,7 +76,7 @@ class PostgresExecutor:
 
     def __init__(self, url: URL, *, connections: int = 10) -> None:
         conninfo = make_conninfo(**arguments(url))
-        name = url.render_as_string(hide_password=True)
+        name = shown(url)
         self._closing = threading.Event()
         self._lines = [Line(conninfo, name, self._closing) for _ in range(max(2, connections))]
         readers = max(1, len(self._lines) * 2 // 5)

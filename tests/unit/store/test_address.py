@@ -36,3 +36,9 @@ def test_others_are_refused_without_repeating_them(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse(url)
     assert "lovelace" not in caught.value.sentence()
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    """Libpq takes it as a parameter, too."""
+    url = "postgresql://ada:canary@db.example.org/treadle?password=canary&sslpassword=canary&sslmode=require"
+    assert str(parse(url)) == "postgresql+psycopg://ada:***@db.example.org/treadle?sslmode=require"

@@ -35,7 +35,7 @@ def disconnect_everybody(url: str) -> int:
 
 
 async def test_a_server_that_cannot_be_reached_is_said_without_the_password(tmp_path: Path) -> None:
-    url = f"postgresql://ada:lovelace@/treadle?host={tmp_path}"
+    url = f"postgresql://ada:lovelace@/treadle?host={tmp_path}&password=lovelace"
     for attempt in (schema.current, schema.upgrade):
         with pytest.raises(ConfigurationError) as caught:
             attempt(url)
