@@ -20,11 +20,12 @@ _PASSING: tuple[tuple[type[Exception], tuple[str, str | None]], ...] = (
     (psycopg.errors.DiskFull, ("Its disk is full.", "Free some space; nothing that was answered is lost.")),
     (psycopg.errors.LockNotAvailable, ("Something has kept a row locked for too long.", None)),
     (psycopg.errors.QueryCanceled, ("A query took too long.", None)),
+    # A server that was the primary, or is about to be it: a run must not fail of a failover.
+    (psycopg.errors.ReadOnlySqlTransaction, ("It is read-only.", "If that does not pass, name the primary server.")),
     (psycopg.errors.TooManyConnections, ("It has too many connections.", "See TREADLE_DATABASE_CONNECTIONS.")),
 )
 _LASTING: tuple[tuple[type[Exception], tuple[str, str | None]], ...] = (
     (psycopg.errors.UndefinedTable, ("It has no schema.", "`treadle db upgrade` makes it.")),
-    (psycopg.errors.ReadOnlySqlTransaction, ("It is read-only.", "Name the primary server.")),
 )
 
 #: What a server, or libpq, says of a connection that no waiting will bring: these have no SQLSTATE. In another language

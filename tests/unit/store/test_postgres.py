@@ -10,7 +10,7 @@ import pytest
 from tests.support.postgres import PostgresServer
 from tests.support.stores import NOW, World, open_world, said
 
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.store import schema
 from treadle.store.session import Session
 from treadle.store.sql import SqlStore
@@ -94,14 +94,21 @@ async def test_of_two_that_wait_for_each_other_one_is_done_again(world: World) -
     assert len(tries) == 2
 
 
-async def test_a_read_only_server_is_said(world: World) -> None:
+async def test_a_read_only_server_is_said_and_may_pass(world: World) -> None:
+    """As in a failover."""
     run = await world.run()
-    with psycopg.connect(world.url, autocommit=True) as connection:
-        connection.execute(
-            "DO $$ BEGIN EXECUTE format("
-            "'ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$"
-        )
+    set_read_only(world.url, "on")
     disconnect_everybody(world.url)
-    with pytest.raises(ConfigurationError, match="read-only"):
+    with pytest.raises(Unavailable, match="read-only"):
         await world.run()
     assert await world.store.get_run_by_id(run.id) == run
+    set_read_only(world.url, "off")
+    assert await world.store.claim("worker", NOW, run_id=run.id) is not None
+
+
+def set_read_only(url: str, state: str) -> None:
+    with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(
+            "DO $$ BEGIN EXECUTE format("
+            f"'ALTER DATABASE %I SET default_transaction_read_only = {state}', current_database()); END $$"
+        )
