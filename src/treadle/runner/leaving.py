@@ -23,8 +23,9 @@ log = structlog.get_logger(__name__)
 #: Longest time, in seconds, for keeping what a stopped run leaves; a kill must be over within five.
 LEAVING_SECONDS = 2.0
 
-#: How long a store that was away too long is asked to take the run back, in lease times; after that the sweeper does.
-HAND_BACK_LEASES = 2
+#: How long a store that was away too long is asked to take the run back, in seconds; the slot has nothing else to do
+#: meanwhile. A run that nobody hands back has lost a worker, of which it may lose only so many.
+HAND_BACK_SECONDS = 3600.0
 
 
 class End(Enum):
@@ -142,7 +143,7 @@ class Leaving:
         """Releases it as soon as the store answers, so that the outage does not count as a lost worker's. If it is away
         for long, or another worker was faster, there is nothing to do."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._limits.lease * HAND_BACK_LEASES
+        deadline = loop.time() + HAND_BACK_SECONDS
         while loop.time() < deadline:
             try:
                 await self._release()
