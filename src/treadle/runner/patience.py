@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from treadle.domain.errors import Unavailable
+from treadle.domain.errors import LeaseLost, Unavailable
 from treadle.domain.events import Draft
 from treadle.domain.run import Artifact, Checkpoint, Run, StoredFile
 from treadle.domain.states import RunStatus
@@ -88,10 +88,28 @@ class PatientStore:
         return await self._hold.patiently(work)
 
     async def finish(self, fence: Fence, status: RunStatus, failure_details: str | None, now: datetime) -> None:
-        await self._hold.patiently(lambda: self._store.finish(fence, status, failure_details, now))
+        await self._end_claim(fence, status, lambda: self._store.finish(fence, status, failure_details, now))
 
     async def release(self, fence: Fence, now: datetime) -> None:
-        await self._hold.patiently(lambda: self._store.release(fence, now))
+        await self._end_claim(fence, RunStatus.NEW, lambda: self._store.release(fence, now))
+
+    async def _end_claim(self, fence: Fence, target: RunStatus, work: Callable[[], Awaitable[None]]) -> None:
+        """An end whose answer was lost may have happened: then the lease is gone because of it."""
+        is_unsure = False
+
+        async def once() -> None:
+            nonlocal is_unsure
+            try:
+                await work()
+            except Unavailable:
+                is_unsure = True
+                raise
+            except LeaseLost:
+                run = await self._store.get_run_by_id(fence.run_id) if is_unsure else None
+                if run is None or run.lease != fence.lease or run.status is not target:
+                    raise
+
+        await self._hold.patiently(once)
 
     async def save_checkpoint(self, fence: Fence, checkpoint: Checkpoint) -> None:
         await self._hold.patiently(lambda: self._store.save_checkpoint(fence, checkpoint))

@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
+from tests.support.stores import NOW, World, open_world
 
 from treadle.blobs.directory import DirectoryBlobs
 from treadle.domain.errors import LeaseLost, NotFound, Unavailable
+from treadle.domain.states import RunStatus
+from treadle.ports import Fence, Store
 from treadle.runner import patience
-from treadle.runner.patience import Hold, PatientBlobs
+from treadle.runner.patience import Hold, PatientBlobs, PatientStore
+from treadle.store.address import sqlite_url
 
 pytestmark = pytest.mark.anyio
 
@@ -17,6 +23,12 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSE_SECONDS", 0.01)
+
+
+@pytest.fixture
+async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+    async with open_world(sqlite_url(tmp_path / "treadle.db")) as made:
+        yield made
 
 
 def held(seconds: float) -> Hold:
@@ -81,6 +93,50 @@ async def test_other_errors_are_told_at_once(error: Exception) -> None:
     with pytest.raises(type(error)):
         await held(30).patiently(flaky)
     assert flaky.asked == 1
+
+
+class Forgetful:
+    """A store that does what it is asked, and whose answer the connection then loses."""
+
+    def __init__(self, store: Store, *, is_lost: bool) -> None:
+        self._store = store
+        self._is_lost = is_lost
+        self.get_run_by_id = store.get_run_by_id
+
+    async def finish(self, fence: Fence, status: RunStatus, details: str | None, now: datetime) -> None:
+        await self._store.finish(fence, status, details, now)
+        self._lose()
+
+    async def release(self, fence: Fence, now: datetime) -> None:
+        await self._store.release(fence, now)
+        self._lose()
+
+    def _lose(self) -> None:
+        is_lost, self._is_lost = self._is_lost, False
+        if is_lost:
+            raise Unavailable("the answer was lost")
+
+
+async def test_an_end_whose_answer_was_lost_is_an_end(world: World) -> None:
+    _, fence = await world.claimed()
+    forgetful = PatientStore(cast("Store", Forgetful(world.store, is_lost=True)), held(30))
+    await forgetful.finish(fence, RunStatus.SUCCESS, None, NOW)
+    run, fence = await world.claimed()
+    forgetful = PatientStore(cast("Store", Forgetful(world.store, is_lost=True)), held(30))
+    await forgetful.release(fence, NOW)
+    assert (await world.store.get_run_by_id(run.id)).status is RunStatus.NEW
+
+
+async def test_an_end_by_somebody_else_is_a_lost_lease(world: World) -> None:
+    run, fence = await world.claimed()
+    await world.store.release(fence, NOW)
+    assert await world.store.claim("other", NOW, run_id=run.id) is not None
+    for is_lost in (False, True):
+        store = PatientStore(cast("Store", Forgetful(world.store, is_lost=is_lost)), held(30))
+        with pytest.raises(LeaseLost):
+            await store.finish(fence, RunStatus.SUCCESS, None, NOW)
+        with pytest.raises(LeaseLost):
+            await store.release(fence, NOW)
 
 
 async def test_patience_has_a_bound_of_its_own() -> None:
