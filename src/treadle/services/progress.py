@@ -1,6 +1,7 @@
 """What a worker writes about the run it holds: fenced, redacted, in order, and batched where nobody waits for it."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -35,9 +36,8 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One transaction, numbered: sent again as it was until it is known to be there."""
+    """One transaction, sent again as it was until it is known to be there."""
 
-    number: int
     events: Sequence[Draft]
     step: StepUpdate | None
     has_diff: bool
@@ -53,7 +53,7 @@ class Progress:
         self._clock = clock
         self._redactor = redactor
         self._waiting: list[Draft] = []
-        self._unsure: _Write | None = None  # sent, and no answer came: it is there or not
+        self._unsent = deque[_Write]()  # the first may be there already: sent, and no answer came
         self._written = 0
         self._writing = asyncio.Lock()
         self._arrived = asyncio.Event()
@@ -86,22 +86,20 @@ class Progress:
 
     async def record(self, *drafts: Draft, step: StepUpdate | None = None, has_diff: bool = False) -> None:
         """Events, what waits before them, and a step's update: durable on return. What an earlier call could not make
-        sure of, or was cancelled in, goes first."""
+        sure of, or was cancelled in, goes first; so nothing that was asked for here is dropped."""
         self._raise_if_lost()
-        async with self._writing:
-            if self._unsure is not None:
-                await self._send(self._unsure)
-            waited = tuple(self._waiting)
+        if self._waiting or drafts or step is not None or has_diff:
+            events = [self._clean(draft) for draft in (*self._waiting, *drafts)]
             self._waiting.clear()
             self._arrived.clear()
-            if not waited and not drafts and step is None and not has_diff:
-                return
-            events = [self._clean(draft) for draft in (*waited, *drafts)]
-            await self._send(_Write(self._written + 1, events, self._clean_step(step), has_diff))
+            self._unsent.append(_Write(events, self._clean_step(step), has_diff))
+        async with self._writing:
+            while self._unsent:
+                await self._send(self._unsent[0])
 
     async def _send(self, write: _Write) -> None:
+        """The first of those that are unsent. It keeps its number until it is known to be there."""
         self._raise_if_lost()
-        self._unsure = write
         try:
             await self._store.record(
                 self.fence,
@@ -109,7 +107,7 @@ class Progress:
                 self._clock.now(),
                 step=write.step,
                 has_diff=write.has_diff,
-                write=write.number,
+                write=self._written + 1,
             )
         except LeaseLost as lost:
             self._lost = lost
@@ -117,7 +115,8 @@ class Progress:
         except ConfigurationError:
             self._arrived.set()  # the flusher tries it again
             raise
-        self._unsure, self._written = None, write.number
+        self._unsent.popleft()
+        self._written += 1
         self._signals.notify(self.fence.run_id)
 
     def clean(self, text: str) -> str:

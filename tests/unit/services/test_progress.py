@@ -84,6 +84,32 @@ async def test_a_cancelled_record_is_sent_again() -> None:
     assert store.texts == ["one", "two"]
 
 
+async def test_a_record_that_is_cancelled_in_the_line_is_sent_by_the_next() -> None:
+    """What a phase has cost, while the events before it are still on their way."""
+    store = TroubledStore(0)
+    async with opened(store) as progress, asyncio.timeout(10):
+        first = asyncio.create_task(progress.record(said("one")))
+        second = asyncio.create_task(progress.record(said("two")))
+        await asyncio.sleep(0)  # the second waits for the first
+        for writing in (second, first):
+            writing.cancel()
+        await asyncio.wait({first, second})
+        assert first.cancelled()
+        assert second.cancelled()
+        await progress.record()
+    assert store.texts == ["one", "two"]
+
+
+async def test_a_record_behind_one_that_fails_is_kept() -> None:
+    store = TroubledStore(2)
+    async with opened(store) as progress, asyncio.timeout(10):
+        for text in ("one", "two"):
+            with pytest.raises(Unavailable):
+                await progress.record(said(text))
+        await progress.record()
+    assert store.texts == ["one", "two"]
+
+
 async def test_events_of_a_batch_outlive_the_store_s_trouble() -> None:
     store = TroubledStore(3)
     async with opened(store) as progress, asyncio.timeout(10):
