@@ -140,7 +140,8 @@ class RunStore(Protocol):
         Never one whose work branch a living run of the same organization has had for longer: of two runs on one work
         branch of one repository the second waits until the first has ended. Never one of an organization that has as
         many Running ones as it may: its own number (`set_slots`), else `organization_slots`; None: as many as it likes.
-        Otherwise the oldest of the organization that has the fewest Running ones, or `run_id`.
+        Otherwise the oldest of the organization that has the fewest Running ones, of equals the one that was served
+        longest ago; or `run_id`.
         """
 
     async def ping(self, fence: Fence, now: datetime) -> Pulse:

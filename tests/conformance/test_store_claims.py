@@ -71,6 +71,23 @@ async def fill(world: World, count: int, *, principal: Principal | None = None, 
     return pattern
 
 
+async def test_organizations_take_turns_at_a_single_slot(world: World) -> None:
+    """Nobody has anything Running when it is free: who was served longest ago is next, not who has waited longest."""
+    mine, theirs = world.principal, await world.stranger()
+    for _ in range(5):
+        await world.run()
+    for _ in range(2):
+        await world.run(principal=theirs)
+    order = []
+    for second in range(7):
+        run = await world.store.claim("worker", later(second))
+        assert run is not None
+        order.append(run.organization_id)
+        await world.store.finish(Fence(run.id, run.lease), RunStatus.SUCCESS, None, later(second + 0.5))
+    one, other = mine.organization_id, theirs.organization_id
+    assert order == [one, other, one, other, one, one, one]
+
+
 async def test_organizations_take_turns_however_many_runs_they_have(world: World) -> None:
     mine, theirs = world.principal, await world.stranger()
     for _ in range(6):

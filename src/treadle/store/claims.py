@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, literal_column, null, or_, select, update
 
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import Run
@@ -52,6 +52,16 @@ def _oldest(organization: ColumnElement[int]) -> Select[int]:
     return oldest_of(organization).limit(ONE)
 
 
+def _served(organization: ColumnElement[int]) -> Select[int]:
+    """When a run of its was last claimed for the first time."""
+    return (
+        select(runs.c.date_started)
+        .where(runs.c.organization_id == organization, runs.c.date_started.is_not(null()))
+        .order_by(runs.c.date_started.desc())
+        .limit(ONE)
+    )
+
+
 def _waiting_organizations() -> Select[int]:
     """Those with a claimable run, found by a leap over the index from one to the next."""
     first = select(runs.c.organization_id).where(IS_CLAIMABLE).order_by(runs.c.organization_id).limit(ONE)
@@ -72,6 +82,9 @@ _seen = (
         _waiting.c.id,
         _oldest(_waiting.c.id).correlate(_waiting).scalar_subquery().label("oldest"),
         _count(_waiting.c.id).correlate(_waiting).scalar_subquery().label("running"),
+        func.coalesce(_served(_waiting.c.id).correlate(_waiting).scalar_subquery(), literal_column("0")).label(
+            "served"
+        ),
         func.coalesce(organizations.c.slots, _slots).label("allowed"),
     )
     .join_from(_waiting, organizations, organizations.c.id == _waiting.c.id)
@@ -81,7 +94,7 @@ _seen = (
 CANDIDATES = Prepared(
     select(_seen.c.id, _seen.c.allowed)
     .where(or_(_seen.c.allowed.is_(None), _seen.c.running < _seen.c.allowed))
-    .order_by(_seen.c.running, _seen.c.oldest)
+    .order_by(_seen.c.running, _seen.c.served, _seen.c.oldest)
     .limit(ORGANIZATIONS)
 )
 #: Organizations with a claimable run, and the oldest one of each; the oldest first.

@@ -27,6 +27,7 @@ from sqlalchemy import (
     and_,
     literal_column,
     not_,
+    null,
     true,
 )
 
@@ -215,6 +216,15 @@ Index(
     runs.c.id,
     sqlite_where=IS_CLAIMABLE,
     postgresql_where=IS_CLAIMABLE,
+)
+#: Which organization was served last: written once a run, by its first claim.
+IS_BEGUN = runs.c.date_started.is_not(null())
+Index(
+    "runs_served",
+    runs.c.organization_id,
+    runs.c.date_started,
+    sqlite_where=IS_BEGUN,
+    postgresql_where=IS_BEGUN,
 )
 #: New, and another run has its work branch.
 IS_BLOCKED = and_(runs.c.status == literal_column(f"'{RunStatus.NEW}'"), not_(runs.c.holds_branch))

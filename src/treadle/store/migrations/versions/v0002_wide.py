@@ -57,6 +57,10 @@ def upgrade() -> None:
     op.bulk_insert(oldest, [{"oldest": OLDEST}])
     index("runs_claimable", ["organization_id", "status", "id"], "holds_branch = 1", "holds_branch")
     index("runs_blocked", ["branch_key", "id"], "holds_branch = 0", "NOT holds_branch")
+    is_begun = sa.text("date_started IS NOT NULL")
+    op.create_index(
+        "runs_served", "runs", ["organization_id", "date_started"], sqlite_where=is_begun, postgresql_where=is_begun
+    )
     give_turns()
     count_events()
 
