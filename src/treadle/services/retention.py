@@ -157,22 +157,29 @@ class _Policy:
         self._room = keep.size
         self._kept: list[tuple[datetime, int, Spent]] = []
         self._size = 0
+        self._full_since: tuple[datetime, int] | None = None  # what ended no later than that has no room
 
     def spent(self, runs: Iterable[Spent]) -> Sequence[Spent]:
         """Those of `runs`, and of the ones seen before, that are not to be kept whatever comes later."""
         found = []
         for run in runs:
-            if self._since is not None and run.date_completed < self._since:
+            if self._is_over(run):
                 found.append(run)
             elif self._room is not None:
                 heapq.heappush(self._kept, (run.date_completed, run.run_id, run))
                 self._size += run.size
                 # The longest ended goes: with it, those that ended later would be too much already.
                 while self._size > self._room:
-                    *_, longest = heapq.heappop(self._kept)
+                    date, run_id, longest = heapq.heappop(self._kept)
+                    self._full_since = (date, run_id)
                     self._size -= longest.size
                     found.append(longest)
         return found
+
+    def _is_over(self, run: Spent) -> bool:
+        if self._since is not None and run.date_completed < self._since:
+            return True
+        return self._full_since is not None and (run.date_completed, run.run_id) <= self._full_since
 
 
 async def _each(things: Sequence[_T], work: Callable[[_T], Awaitable[Pruned]]) -> Pruned:
