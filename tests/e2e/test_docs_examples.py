@@ -285,8 +285,8 @@ def test_shell_of_attached_files(shop: Shop) -> None:
 
 
 def test_a_registered_repository_gives_its_credentials(shop: Shop) -> None:
-    [block] = shell_of("how-to/register-a-repository.md")
-    assert "acme/shop" in shop.shell(block)
+    register, change = shell_of("how-to/register-a-repository.md")
+    assert "acme/shop" in shop.shell(register)
     with treadle.Client() as client:
         client.processes.start(
             git_url=shop.git.url("acme/shop").removesuffix(".git"),
@@ -296,6 +296,8 @@ def test_a_registered_repository_gives_its_credentials(shop: Shop) -> None:
         )
     [process] = shop.wait()
     assert process.succeeded, process.failure_details
+    shop.shell(change)
+    assert "acme/shop" not in shop.shell("treadle admin repo list")
 
 
 def test_people_and_keys(shop: Shop) -> None:
@@ -306,12 +308,12 @@ def test_people_and_keys(shop: Shop) -> None:
         client.processes.alive()  # the last line has revoked it
 
 
-def test_a_backup_restores(shop: Shop, tmp_path: Path) -> None:
+def test_the_sealing_key_is_replaced(shop: Shop, tmp_path: Path) -> None:
+    """The rest of the page is run by `test_back_up.py`."""
     shop.python(PREAMBLE, *python_of("../README.md"))["client"].close()
     shop.wait()
-    back_up, replace_key = shell_of("how-to/back-up.md")
+    back_up, *_, replace_key = shell_of("how-to/back-up.md")
     backup = tmp_path / "backup"
-    backup.mkdir(mode=0o700)
     shop.shell(back_up, BACKUP=str(backup))
     shop.shell(replace_key, TREADLE_DATA_DIR=str(backup))
     assert len((backup / "secret.key").read_text().split()) == 2
