@@ -7,6 +7,7 @@ few tries by itself and ends in bounded time; a call that Python has given up go
 import asyncio
 import io
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ UPLOADS: Final = 12
 #: Other calls at once.
 CALLS: Final = 16
 
+#: After a check that wrote, the next ones only ask for so many seconds.
+TRUSTED_SECONDS: Final = 600
+
 #: Keys in one answer, and in one deletion; S3's own limit.
 _PAGE: Final = 1000
 
@@ -72,6 +76,7 @@ class S3Blobs:
         self._spool = spool
         with self._where.speaking():
             self._store = _open(bucket, prefix, account)
+        self._trusted_until = 0.0
         self._uploads = CapacityLimiter(UPLOADS)
         self._calls = CapacityLimiter(CALLS)
 
@@ -121,6 +126,15 @@ class S3Blobs:
                     yield BlobEntry(each["path"], each["size"], each["last_modified"])
 
     async def check(self) -> None:
+        """Writes, reads and deletes the first time and now and then; in between it only asks: probes come often."""
+        now = time.monotonic()
+        if now < self._trusted_until:
+            await self._call(lambda: next(self._list("check"), ()))
+            return
+        await self._write_and_read()
+        self._trusted_until = now + TRUSTED_SECONDS
+
+    async def _write_and_read(self) -> None:
         key, content = f"check-{uuid4().hex}", b"treadle\n"  # of its own: other processes check at the same time
         await self._call(partial(obstore.put, self._store, key, content))
         try:

@@ -19,7 +19,7 @@
         ├── GitError
         │   ├── GitAuthenticationFailed, RepositoryNotFound, BranchNotFound
         │   ├── PushRejected, RebaseConflict, HostRefused, GitTimedOut
-    │   ├── GitUnreachable                tried again
+        │   ├── GitUnreachable                tried again
         │   └── MalformedDiffError            in `domain/raw_diff.py`
         ├── EngineError
         │   ├── EngineAuthenticationFailed    refreshes credentials, then tries again

@@ -4,12 +4,12 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from treadle.domain.errors import GitError, NotFound
+from treadle.domain.errors import GitError, NotFound, WorkspaceError
 from treadle.domain.run import Checkpoint, EngineName, Run, Step, StructuredOutput
 from treadle.domain.states import Phase
 from treadle.ports import Engine, Layout, Outcome, Workspace
@@ -20,6 +20,9 @@ from treadle.services.progress import Progress
 
 #: A conversation's files larger than this, in bytes all together, are not kept: the next worker begins a new one.
 MAX_SESSION_BYTES = 256 << 20
+
+#: Checkpoints of a claim whose bytes are kept while it goes on.
+KEPT_CHECKPOINTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Checkpoints:
         self._progress = progress
         self._prefix = checkpoints_of(run.uuid)
         self._run_id = run.id
+        self._blobs_kept: list[Sequence[str]] = []  # of this claim's checkpoints, the newest last
 
     async def save(
         self,
@@ -83,6 +87,15 @@ class Checkpoints:
                 structured_output=self._progress.clean_answer(outcome.structured_output),
             ),
         )
+        await self._remember([blob for blob in (session_blob, patch_blob) if blob is not None])
+
+    async def _remember(self, blobs: Sequence[str]) -> None:
+        """The one before the last is kept too: a backup may have the row of that one, and take the bytes later."""
+        self._blobs_kept.append(blobs)
+        if len(self._blobs_kept) > KEPT_CHECKPOINTS:
+            for blob in self._blobs_kept.pop(0):
+                if not any(blob in kept for kept in self._blobs_kept):
+                    await self._blobs.delete(blob)
 
     async def restore(self, workspace: Workspace, layout: Layout, engine: Engine, step: Step | None) -> Resumption:
         """Puts back what the last worker kept for `step`, the first that is not done."""
@@ -97,6 +110,8 @@ class Checkpoints:
                     await asyncio.to_thread(_unpack, archive, workspace.box.config, engine, layout, session)
             except (NotFound, tarfile.TarError):
                 session = None
+            except OSError as error:
+                raise WorkspaceError(f"The conversation could not be restored: {error.strerror or error}.") from error
         else:
             session = None
         if step is None or kept.step != step.position:

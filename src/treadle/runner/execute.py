@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import LeaseLost, TreadleError, Unavailable
+from treadle.domain.errors import ConfigurationError, LeaseLost, TreadleError
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run, Step
 from treadle.domain.states import StepStatus
@@ -33,7 +33,7 @@ from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.leaving import End, Ending, Leaving
 from treadle.runner.limits import Limits
-from treadle.runner.patience import Hold, PatientBlobs, PatientStore
+from treadle.runner.patience import Hold, PatientBlobs, PatientStore, now_on_this_machine
 from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
 from treadle.runner.step import StepRunner
@@ -86,7 +86,7 @@ class Execution:
         self._workspace: Workspace | None = None
         self._position: int | None = None
 
-    async def run(self) -> None:
+    async def run(self) -> End:
         """Returns when the run is over or the claim is given up; nothing of it is left on this machine then."""
         run, ports = self._run, self._ports
         with (
@@ -102,6 +102,7 @@ class Execution:
                     await self._leaving(progress).leave(ending, self._workspace, self._position)
             log.info("the run is left", end=ending.end.name.lower())
             ports.signals.notify(run.id)
+            return ending.end
 
     def _leaving(self, progress: Progress) -> Leaving:
         ports = self._ports
@@ -237,7 +238,7 @@ class Execution:
     async def _permit_push(self) -> None:
         """A worker that lost its lease pushes nothing: asked at the last moment before a push. A process that was
         stopped just after the answer finds that the answer is too old."""
-        asked = asyncio.get_running_loop().time()
+        asked = now_on_this_machine()
         await self._store.ping(self._fence, self._ports.clock.now())
         self._hold.renew(asked)
         if self._hold.remaining <= 0:
@@ -259,7 +260,7 @@ def _ending_of(work: "asyncio.Task[None]") -> Ending:
             return Ending(End.SUCCESS) if not work.cancelled() else Ending(End.RELEASED)
         case LeaseLost():
             return Ending(End.LOST)
-        case Unavailable():
+        case ConfigurationError():  # away for now, or the operator's to mend: not the run's fault
             log.warning("the run cannot go on for now", error=error.message)
             return Ending(End.AWAY)
         case TreadleError():

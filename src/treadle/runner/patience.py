@@ -2,6 +2,7 @@
 of them is asked again for as long as its lease surely holds."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -31,11 +32,16 @@ BLOB_SECONDS = 120.0
 SAFE_SHARE = 0.8
 
 
+def now_on_this_machine() -> float:
+    """Seconds since it started. Goes on while it sleeps, as leases do, and does not jump when its clock is set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Hold:
-    """Until when a worker may be sure of its lease, on the monotonic clock, whatever other machines' clocks say."""
+    """Until when a worker may be sure of its lease, whatever other machines' clocks say."""
 
     def __init__(self, lease_seconds: float, asked: float) -> None:
-        """`asked`: when the claim was asked for; the lease began no earlier than that."""
+        """`asked`: when the claim was asked for, `now_on_this_machine`; the lease began no earlier than that."""
         self._seconds = lease_seconds * SAFE_SHARE
         self._until = asked + self._seconds
 
@@ -46,7 +52,7 @@ class Hold:
     @property
     def remaining(self) -> float:
         """Seconds; 0 and less when another worker may have the run."""
-        return self._until - asyncio.get_running_loop().time()
+        return self._until - now_on_this_machine()
 
     async def patiently(self, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
         """`work`, again while it raises Unavailable and the lease holds, for at most `seconds`. Raises the last
@@ -152,6 +158,13 @@ class PatientBlobs:
     async def download(self, key: str, target: Path) -> None:
         """Into a new file. Raises NotFound, OSError."""
         await self._hold.patiently(lambda: self._download(key, target), seconds=BLOB_SECONDS)
+
+    async def delete(self, key: str) -> None:
+        """Once, like `delete_prefix`."""
+        try:
+            await self._blobs.delete(key)
+        except Unavailable as error:
+            log.warning("bytes could not be removed", key=key, error=error.message)
 
     async def delete_prefix(self, prefix: str) -> None:
         """Once: what is left behind is found by `treadle prune`."""

@@ -8,7 +8,7 @@ import structlog
 from treadle.domain.errors import LeaseLost
 from treadle.ports import Clock, Fence, RunStore, Signals, Subscription
 from treadle.runner.limits import Limits
-from treadle.runner.patience import Hold
+from treadle.runner.patience import Hold, now_on_this_machine
 
 log = structlog.get_logger(__name__)
 
@@ -31,10 +31,9 @@ async def watch(
 ) -> StopReason:
     """Returns when the work must stop, and why. While the store does not answer it goes on for as long as the lease
     surely holds, and no longer: after that another worker may have the run."""
-    loop = asyncio.get_running_loop()
     async with controls.subscribe(fence.run_id) as subscription:
         while True:
-            asked = loop.time()
+            asked = now_on_this_machine()
             try:
                 async with asyncio.timeout(hold.remaining):
                     pulse = await store.ping(fence, clock.now())

@@ -7,7 +7,7 @@ from math import inf
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import TreadleError, Unavailable
+from treadle.domain.errors import ConfigurationError, TreadleError
 from treadle.ports import Blobs, Clock, Queue, RunStore, Signals, Sweep
 from treadle.runner.agreement import Agreement
 from treadle.runner.limits import Limits
@@ -78,10 +78,9 @@ class Sweeper:
         return found
 
     async def _forget_checkpoints(self, run_id: int) -> None:
-        prefix = checkpoints_of((await self._store.get_run_by_id(run_id)).uuid)
         try:
-            await self._blobs.delete_prefix(prefix)
-        except Unavailable as error:  # `treadle prune` finds them
+            await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
+        except ConfigurationError as error:  # `treadle prune` finds them
             log.warning("checkpoints could not be removed", run=run_id, error=error.message)
 
     def _due(self, waiting: Sequence[int]) -> Sequence[int]:

@@ -1,7 +1,7 @@
 """One step: its phases, then the commit and the push; or, for an analysis-only step, the answer alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +24,10 @@ log = structlog.get_logger(__name__)
 
 #: How many paths an event names.
 MAX_PATHS = 100
+
+#: A checkpoint that is being kept when the run is stopped gets so many seconds more: its phase is paid for. A kill must
+#: be over within five.
+SAVE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +156,11 @@ class StepRunner:
         outcome = replace(last.outcome, output=answer.output, structured_output=answer.structured_output)
         try:
             work = await patch() if patch is not None else b""
-            await self._checkpoints.save(
-                self._workspace, self.layout, last.engine, step, last.phase, outcome, base_sha=base_sha, patch=work
+            await begun_is_done(
+                self._checkpoints.save(
+                    self._workspace, self.layout, last.engine, step, last.phase, outcome, base_sha=base_sha, patch=work
+                ),
+                SAVE_SECONDS,
             )
         except LeaseLost:
             raise
@@ -239,6 +246,19 @@ class StepRunner:
             step.position, status=status, phase=phase, output=output, structured_output=structured_output, usage=usage
         )
         await self._progress.record(replace(draft, step=step.position, phase=phase), step=update)
+
+
+async def begun_is_done(work: Coroutine[object, object, None], seconds: float) -> None:
+    """Awaits `work`; when cancelled, for so much longer."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=seconds)
+        raise
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def undone(paths: Sequence[str], step: int | None, phase: Phase | None = None) -> Draft:

@@ -11,8 +11,9 @@ from treadle.domain.run import Run
 from treadle.ports import Announcement
 from treadle.runner.agreement import Agreement
 from treadle.runner.execute import Execution, Ports
+from treadle.runner.leaving import End
 from treadle.runner.limits import Limits
-from treadle.runner.patience import Hold
+from treadle.runner.patience import Hold, now_on_this_machine
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +22,11 @@ FAULT_PAUSE_SECONDS = 1.0
 
 #: A run that could not be handed over in `limits.drain` gets this much longer, in seconds; then its lease runs out.
 LATE_SECONDS = 5.0
+
+#: After a run that could not go on here, because something that it needs is away, a worker leaves runs to others for so
+#: many seconds; for twice as many after the next, and so on up to the longest.
+REST_SECONDS = 2.0
+LONGEST_REST_SECONDS = 60.0
 
 
 class Worker:
@@ -37,7 +43,9 @@ class Worker:
         self._draining = asyncio.Event()
         self._ended = asyncio.Event()  # a run has: another may wait for its branch
         self._looks_at_once = True
-        self._running: dict[asyncio.Task[None], int] = {}
+        self._setbacks = 0  # one after another: runs that could not go on here
+        self._rests_until = 0.0
+        self._running: dict[asyncio.Task[End], int] = {}
 
     @property
     def slots(self) -> int:
@@ -67,8 +75,9 @@ class Worker:
             await self._first_of(*self._running)
             return
         try:
-            if not (self._has_space() and await self._agreement.holds()):
-                await self._first_of(asyncio.create_task(asyncio.sleep(self._limits.poll)))
+            if self._rest > 0 or not (self._has_space() and await self._agreement.holds()):
+                pause = self._rest if self._rest > 0 else self._limits.poll
+                await self._first_of(asyncio.create_task(asyncio.sleep(pause)))
                 return
             hint = await self._next_hint(0 if self._looks_at_once else self._limits.poll)
             try:
@@ -79,6 +88,11 @@ class Worker:
         except Exception as error:
             log.warning("no run could be claimed", error=str(error), exc_info=not isinstance(error, TreadleError))
             await asyncio.sleep(FAULT_PAUSE_SECONDS)
+
+    @property
+    def _rest(self) -> float:
+        """Seconds until it takes runs again."""
+        return self._rests_until - now_on_this_machine()
 
     def _has_space(self) -> bool:
         """A run that begins on a full disk only fails: better that it waits for this worker's disk, or another's."""
@@ -110,13 +124,13 @@ class Worker:
         """Whatever the hint was for: the store knows whose turn it is."""
         if self._draining.is_set():
             return
-        asked = asyncio.get_running_loop().time()
+        asked = now_on_this_machine()
         now, slots = self._ports.clock.now(), self._limits.organization_slots
         run = await self._ports.store.claim(self.name, now, organization_slots=slots)
         self._looks_at_once = run is not None or self._ended.is_set()
         if run is not None:
             self._note_claim(run)
-            self._start(run, Hold(self._limits.lease, asked))
+            self._start(run, asked)
 
     def _note_claim(self, run: Run) -> None:
         telemetry.count(telemetry.CLAIMS)
@@ -124,21 +138,31 @@ class Worker:
             waited = self._ports.clock.now() - run.date_created
             telemetry.observe(telemetry.CLAIM_WAIT_SECONDS, max(0.0, waited.total_seconds()))
 
-    def _start(self, run: Run, hold: Hold) -> None:
+    def _start(self, run: Run, claimed: float) -> None:
+        hold = Hold(self._limits.lease, claimed)
         task = asyncio.create_task(Execution(run, self._ports, self._limits, hold, self._draining).run())
         self._running[task] = run.id
-        task.add_done_callback(self._forget)
+        task.add_done_callback(lambda ended: self._forget(ended, claimed))
 
-    def _forget(self, task: "asyncio.Task[None]") -> None:
+    def _forget(self, task: "asyncio.Task[End]", claimed: float) -> None:
         run_id = self._running.pop(task)
         self._looks_at_once = True
         self._ended.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             # Its lease runs out and another worker goes on: nothing is lost, but somebody should look.
             log.error("the execution of a run broke off", run=run_id, exc_info=error)
+        elif task.result() is not End.AWAY:
+            self._setbacks = 0
+        elif claimed >= self._rests_until:  # else it began before the rest that it would be a reason for
+            self._setbacks += 1
+            rest = min(REST_SECONDS * 2 ** (self._setbacks - 1), LONGEST_REST_SECONDS)
+            self._rests_until = now_on_this_machine() + rest
+            log.warning("runs cannot go on here; none is taken for a while", seconds=rest)
 
     async def _first_of(
-        self, *tasks: "asyncio.Task[None] | asyncio.Task[bool] | asyncio.Task[Announcement | None]"
+        self, *tasks: "asyncio.Task[None] | asyncio.Task[End] | asyncio.Task[bool] | asyncio.Task[Announcement | None]"
     ) -> None:
         """Until one of them is done or the worker drains."""
         draining = asyncio.create_task(self._draining.wait())

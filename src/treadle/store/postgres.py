@@ -163,4 +163,6 @@ def arguments(url: URL) -> dict[str, str]:
     named = {"host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database}
     given = {name: str(value) for name, value in named.items() if value is not None}
     query = {name: value if isinstance(value, str) else ",".join(value) for name, value in url.query.items()}
+    if "options" in query:  # beside ours, and before them in nothing
+        query["options"] = f"{DEADLINES['options']} {query['options']}"
     return {**DEADLINES, **given, **query}

@@ -47,9 +47,10 @@ def upgrade(database_url: str) -> str | None:
     address = parse(database_url)
     with _alone(address), _connection(address, begin="BEGIN IMMEDIATE") as connection:
         if isinstance(address, PostgresAddress):
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            # Whoever works holds its locks shorter; waiting for longer would make everybody else wait for us.
+            # Whoever works holds its locks shorter; waiting for longer would make everybody else wait for us. An
+            # upgrade of another process may take longer, and is said to be waited for.
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = _revision(connection)  # again: another process may have been faster
         if not suits(before, _oldest(connection)):
             _migrate(connection, before)

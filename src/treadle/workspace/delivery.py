@@ -16,6 +16,9 @@ from treadle.workspace.remote import Remote
 #: How long the question may take whether a push was taken whose answer was lost, in seconds.
 ASK_SECONDS = 30.0
 
+#: How often a push is tried again after the last of the usual pauses: the step's work is done and paid for.
+MORE_PUSHES = 12
+
 _REJECTED = re.compile(r"^!\t[^\t]*\t\[(remote rejected|rejected|remote failure)\] ?(?:\((.*)\))?$", re.MULTILINE)
 #: The branch is not where it was; the last four are said when it moves during the push itself.
 _MOVED = re.compile(
@@ -71,7 +74,7 @@ class Delivery:
         return Delivered(rebased, rebased)
 
     async def _push(self, sha: str, permit: Callable[[], Awaitable[None]]) -> "_Rejection | None":
-        return await self._remote.patiently(lambda: self._push_once(sha, permit))
+        return await self._remote.patiently(lambda: self._push_once(sha, permit), more=MORE_PUSHES)
 
     async def _push_once(self, sha: str, permit: Callable[[], Awaitable[None]]) -> "_Rejection | None":
         arguments = ("push", "--porcelain", "--no-verify", "--recurse-submodules=no", "--no-follow-tags", "--")

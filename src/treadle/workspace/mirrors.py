@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from treadle.domain.errors import GitTimedOut
+from treadle.domain.errors import Unavailable
 from treadle.domain.git_url import normalize
 from treadle.workspace.git import Git
 from treadle.workspace.locks import DirectoryLock, LockTable
@@ -94,8 +94,8 @@ class Mirrors:
         return (await anyio.to_thread.run_sync(_read, mirror))[0]
 
     async def fetch(self, remote: Remote, loans: Loans) -> Snapshot:
-        """The mirror as the remote is now, taken into `loans`. Raises GitError: the remote's refusals, and GitTimedOut
-        when others kept the mirror for too long."""
+        """The mirror as the remote is now, taken into `loans`. Raises GitError: the remote's refusals; and
+        Unavailable when others kept the mirror for too long."""
         mirror = self._path(remote)
         mirror.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
@@ -103,7 +103,7 @@ class Mirrors:
                 holding = self._locks.holding(mirror.with_suffix(".lock"), self._git.seconds)
                 lock = await stack.enter_async_context(holding)
             except TimeoutError:
-                raise GitTimedOut(
+                raise Unavailable(
                     f"Other runs kept the mirror of {remote.url} for longer than {self._git.seconds:g} s.",
                     hint="TREADLE_GIT_SECONDS sets how long a run waits for it.",
                 ) from None

@@ -49,9 +49,9 @@ class Remote:
 
         return await self.patiently(once)
 
-    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """`work`, again after each pause while it raises GitUnreachable."""
-        for pause in self.retry_seconds:
+    async def patiently(self, work: Callable[[], Awaitable[T]], *, more: int = 0) -> T:
+        """`work`, again after each pause while it raises GitUnreachable; after the last pause so many times more."""
+        for pause in (*self.retry_seconds, *self.retry_seconds[-1:] * more):
             try:
                 return await work()
             except GitUnreachable as error:

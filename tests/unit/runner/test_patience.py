@@ -33,7 +33,7 @@ async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
 
 def held(seconds: float) -> Hold:
     """Surely for so long."""
-    return Hold(seconds / patience.SAFE_SHARE, asyncio.get_running_loop().time())
+    return Hold(seconds / patience.SAFE_SHARE, patience.now_on_this_machine())
 
 
 class Flaky:
@@ -73,7 +73,7 @@ async def test_a_ping_that_succeeds_meanwhile_gives_more_time() -> None:
     hold = held(0.1)
     flaky = Flaky(float("inf"))
     asking = asyncio.create_task(hold.patiently(flaky))
-    hold.renew(asyncio.get_running_loop().time() + 30)
+    hold.renew(patience.now_on_this_machine() + 30)
     await asyncio.wait({asking}, timeout=0.3)
     assert not asking.done()
     flaky.left = 0
@@ -83,7 +83,7 @@ async def test_a_ping_that_succeeds_meanwhile_gives_more_time() -> None:
 async def test_an_older_ping_takes_no_time_away() -> None:
     hold = held(30)
     before = hold.remaining
-    hold.renew(asyncio.get_running_loop().time() - 1000)
+    hold.renew(patience.now_on_this_machine() - 1000)
     assert hold.remaining > before - 10
 
 

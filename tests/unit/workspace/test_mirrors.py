@@ -13,7 +13,7 @@ from tests.support.repositories import BareRepositories
 from tests.unit.workspace.bench import IDENTITY, ORGANIZATION, Bench, git, permitted, script, until_there
 
 from treadle.domain.credentials import GitCredentials
-from treadle.domain.errors import GitTimedOut
+from treadle.domain.errors import Unavailable
 from treadle.workspace.locks import FileLock, LockTable
 
 pytestmark = pytest.mark.anyio
@@ -166,7 +166,7 @@ async def test_a_mirror_that_others_keep_is_waited_for_no_longer_than_allowed(
     lock = FileLock.take(_mirror(bench).with_suffix(".lock"))
     assert lock is not None
     try:
-        with pytest.raises(GitTimedOut, match="Other runs kept the mirror"):
+        with pytest.raises(Unavailable, match="Other runs kept the mirror"):
             await bench.prepare(origin.path("demo"), workspaces=bench.make(command_seconds=0.2))
     finally:
         lock.release()
