@@ -7,7 +7,7 @@ from enum import Enum, auto
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import LeaseLost, TreadleError, Unavailable
+from treadle.domain.errors import ConfigurationError, LeaseLost, TreadleError
 from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
 from treadle.ports import Clock, Queue, Workspace
@@ -80,7 +80,7 @@ class Leaving:
         except LeaseLost:
             telemetry.count(telemetry.LEASES_LOST)
             log.warning("the lease was lost before the run could be concluded")
-        except Unavailable as error:
+        except ConfigurationError as error:  # away for now, or the operator's to mend
             log.warning("the run could not be concluded", error=error.message)
             await self._hand_back()
 
@@ -150,7 +150,7 @@ class Leaving:
             except LeaseLost:
                 telemetry.count(telemetry.LEASES_LOST)
                 return
-            except Unavailable:
+            except ConfigurationError:
                 await self._clock.sleep(self._limits.poll)
             else:
                 log.info("the run was handed back")

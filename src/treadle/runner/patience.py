@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from treadle.domain.errors import LeaseLost, Unavailable
+from treadle.domain.errors import ConfigurationError, LeaseLost, Unavailable
 from treadle.domain.events import Draft
 from treadle.domain.run import Artifact, Checkpoint, Run, StoredFile
 from treadle.domain.states import RunStatus
@@ -163,14 +163,14 @@ class PatientBlobs:
         """Once, like `delete_prefix`."""
         try:
             await self._blobs.delete(key)
-        except Unavailable as error:
+        except ConfigurationError as error:
             log.warning("bytes could not be removed", key=key, error=error.message)
 
     async def delete_prefix(self, prefix: str) -> None:
         """Once: what is left behind is found by `treadle prune`."""
         try:
             await self._blobs.delete_prefix(prefix)
-        except Unavailable as error:
+        except ConfigurationError as error:
             log.warning("bytes could not be removed", prefix=prefix, error=error.message)
 
     async def _download(self, key: str, target: Path) -> None:

@@ -37,6 +37,7 @@ class Sweeper:
         self._limits = limits
         self._offset: float | None = None  # of the wall clock to the monotonic one, at the last sweep
         self._announced: dict[int, float] = {}  # when, on the monotonic clock
+        self._was_away = False
         self._rests_until = 0.0
         self._agreement = Agreement(store, clock, limits.lease)
 
@@ -46,14 +47,21 @@ class Sweeper:
                 await self.sweep()
             except Exception as error:
                 log.warning("the sweep failed", error=str(error), exc_info=not isinstance(error, TreadleError))
-                # The workers could not ping either; they get the time to do so first.
-                self._rests_until = time.monotonic() + self._limits.lease / 2
+                self._was_away = True
+                self._rests_until = time.monotonic() + self._limits.lease / 6
             await self._clock.sleep(min(self._limits.poll, self._limits.lease / 3))
 
     async def sweep(self) -> Sweep:
         """Once. Not after the clock was set, or the machine slept, or soon after the store was away: its own workers
         then get the time to ping first."""
         if time.monotonic() < self._rests_until:
+            return Sweep()
+        if self._was_away:
+            # Waits while it still is: a sweep that did would be the first to be served when it is back, before the
+            # workers have pinged or handed their runs back.
+            await self._store.time()
+            self._was_away = False
+            self._rests_until = time.monotonic() + self._limits.lease / 2
             return Sweep()
         if self._clock_jumped():
             log.warning("the clock jumped; this sweep is left out")

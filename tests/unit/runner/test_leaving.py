@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from treadle.domain.errors import Unavailable
+from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.domain.run import Run
 from treadle.ports import Clock, Fence, Queue
 from treadle.runner.leaving import End, Ending, Leaving
@@ -24,15 +24,16 @@ FENCE = Fence(7, 1)
 class Outage:
     """A store that is away for so many calls, and the queue beside it."""
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, calls: int, error: type[ConfigurationError] = Unavailable) -> None:
         self.calls = calls
+        self.error = error
         self.released: list[Fence] = []
         self.announced: list[int] = []
 
     async def release(self, fence: Fence, _now: datetime) -> None:
         if self.calls:
             self.calls -= 1
-            raise Unavailable("away")
+            raise self.error("away")
         self.released.append(fence)
 
     async def announce(self, run_id: int) -> None:
@@ -49,9 +50,11 @@ class PassingClock:
         await asyncio.sleep(min(seconds, 0.01))
 
 
-async def test_a_run_is_handed_back_after_an_outage_of_many_leases() -> None:
-    """Else each long outage would count as a lost worker."""
-    outage = Outage(20)
+@pytest.mark.parametrize("error", [Unavailable, ConfigurationError])
+async def test_a_run_is_handed_back_after_an_outage_of_many_leases(error: type[ConfigurationError]) -> None:
+    """Else each long outage would count as a lost worker: also one that an operator ends, of a password that was
+    changed."""
+    outage = Outage(20, error)
 
     async def record() -> None:
         pass

@@ -10,7 +10,7 @@ import pytest
 from tests.support.stores import NOW, World, open_world
 
 from treadle.blobs.directory import DirectoryBlobs
-from treadle.domain.errors import LeaseLost, NotFound, Unavailable
+from treadle.domain.errors import ConfigurationError, LeaseLost, NotFound, Unavailable
 from treadle.domain.states import RunStatus
 from treadle.ports import Fence, Store
 from treadle.runner import patience
@@ -148,6 +148,7 @@ class BreakingBlobs(DirectoryBlobs):
     """Breaks off in the middle of the first download, and refuses to delete."""
 
     is_broken = True
+    error: type[ConfigurationError] = Unavailable
 
     async def stream(self, key: str, *, chunk_bytes: int = 1 << 20) -> AsyncIterator[bytes]:
         async for chunk in super().stream(key, chunk_bytes=min(chunk_bytes, 4)):
@@ -157,7 +158,10 @@ class BreakingBlobs(DirectoryBlobs):
                 raise Unavailable("the connection broke")
 
     async def delete_prefix(self, prefix: str) -> None:  # noqa: ARG002 - the port's
-        raise Unavailable("away")
+        raise self.error("away")
+
+    async def delete(self, key: str) -> None:  # noqa: ARG002 - the port's
+        raise self.error("away")
 
 
 async def test_a_download_that_breaks_off_begins_anew(tmp_path: Path) -> None:
@@ -167,5 +171,9 @@ async def test_a_download_that_breaks_off_begins_anew(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
-async def test_bytes_that_cannot_be_removed_end_no_run(tmp_path: Path) -> None:
-    await PatientBlobs(BreakingBlobs(tmp_path / "blobs"), held(30)).delete_prefix("files")
+@pytest.mark.parametrize("error", [Unavailable, ConfigurationError])
+async def test_bytes_that_cannot_be_removed_end_no_run(tmp_path: Path, error: type[ConfigurationError]) -> None:
+    blobs = BreakingBlobs(tmp_path / "blobs")
+    blobs.error = error  # a secret that is not accepted any more, too
+    await PatientBlobs(blobs, held(30)).delete_prefix("files")
+    await PatientBlobs(blobs, held(30)).delete("files/a")

@@ -85,11 +85,38 @@ async def test_after_an_outage_the_workers_may_ping_before_they_are_judged(
     at = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: at + 16)
     await sweeper.sweep()
+    assert store.times == 1, "it only asks whether the store is there again"
+    monkeypatch.setattr(time, "monotonic", lambda: at + 32)
+    await sweeper.sweep()
     assert store.times == 1, "and the clock is looked at first: this machine's seems to have jumped"
     await sweeper.sweep()
     assert store.times >= 2
     sweeping.cancel()
     await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def test_a_sweep_that_waited_for_the_store_takes_no_run_before_its_worker_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeper asks while the store is away, and would be answered before anybody else."""
+    store = Swept()
+    store.is_away = True
+    sweeper = made(store, DatabaseQueue(), tmp_path)
+    sweeping = asyncio.create_task(sweeper.run())
+    await store.asked.wait()
+    await asyncio.sleep(0.1)  # it goes to its rest
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    store.is_away = False
+    at = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: at + 16)
+    for _ in range(3):
+        await sweeper.sweep()
+    assert store.times == 1, "it only asked whether the store is there again"
+    monkeypatch.setattr(time, "monotonic", lambda: at + 32)
+    for _ in range(2):  # to the first the clock seems to have jumped
+        await sweeper.sweep()
+    assert store.times == 2
 
 
 async def test_a_clock_that_was_set_takes_no_run_from_its_worker(
