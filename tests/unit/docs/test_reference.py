@@ -6,7 +6,7 @@ import re
 
 import pytest
 from tests.unit.docs.generated import openapi
-from tests.unit.docs.pages import ROOT, blocks, codes, page, rows, section
+from tests.unit.docs.pages import ROOT, blocks, codes, page, pages, rows, section
 
 import treadle
 from treadle.api.maitento.requests import ClaudeAuthenticationBody, ProcessBody, StepBody
@@ -115,3 +115,17 @@ def test_every_property_of_the_models_is_documented() -> None:
     for model in (Process, Event):
         for name, _ in inspect.getmembers(model, lambda member: isinstance(member, property)):
             assert f"`{name}`" in said
+
+
+def test_every_command_that_a_page_names_is_there() -> None:
+    """A command is documented under a heading of its own; a group is the beginning of one."""
+    known = set(re.findall(r"^### (treadle .+)$", page("reference/cli.md"), re.MULTILINE))
+    unknown = set[tuple[str, str]]()
+    for path in pages():
+        for said in re.findall(r"`(treadle(?: [a-z]+\b(?![.:/=@-]))+)", path.read_text(encoding="utf-8")):
+            words = said.split(" ")
+            beginnings = {" ".join(words[:count]) for count in range(2, len(words) + 1)}
+            if not (beginnings & known or any(one.startswith(f"{said} ") for one in known)):
+                unknown.add((path.name, said))
+    assert not unknown
+    assert len(known) > 20
