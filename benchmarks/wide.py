@@ -64,9 +64,9 @@ def rows() -> Iterator[Row]:
             yield Row(f"{name}: of both cores, in use", busy)
             for part, share in parts.items():
                 yield Row(f"{name}: cores that {part} took", share)
-        database = server.database()
-        with deployed(2, database, broker.url(broker.vhost())) as wide:
+        with deployed(2, server.database(), broker.url(broker.vhost())) as wide:
             yield from recoveries(wide, git)
+        database = server.database()
         with deployed(1, database, broker.url(broker.vhost())) as wide:
             yield from needs(wide, git, database, server.directory / "data")
 

@@ -17,7 +17,7 @@ from treadle.api.app import create_app
 from treadle.api.deps import Services
 from treadle.blobs.places import open_blobs
 from treadle.clock import SystemClock
-from treadle.domain.errors import Unavailable
+from treadle.domain.errors import ConfigurationError, SealKeyMissing, Unavailable
 from treadle.domain.run import EngineName
 from treadle.ids import RandomUuids
 from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
@@ -87,6 +87,9 @@ async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others
         messages = await _messages(settings, wait, stack) if tells_others else _within_process(stack)
         queue, signals, controls = messages.queue, messages.signals, messages.controls
         blobs, clock = open_blobs(settings.blob_url, settings), SystemClock()
+        if tells_others:  # a service: what it would only find out in the middle of a run, it finds out now
+            await _once_available(blobs.check, wait)
+            _check_key(vault, await _once_available(store.newest_sealed, wait))
         new_uuid = RandomUuids()
         identity = Identity(store, clock, new_uuid=new_uuid)
         key = settings.bootstrap_api_key
@@ -134,6 +137,15 @@ async def storage(settings: Settings) -> AsyncIterator[tuple[Store, Blobs]]:
         yield store, open_blobs(settings.blob_url, settings)
     finally:
         await store.close()
+
+
+def _check_key(vault: AesGcmVault, sealed: str | None) -> None:
+    if sealed is None:
+        return
+    try:
+        vault.check(sealed)
+    except SealKeyMissing as error:
+        raise ConfigurationError(error.message, hint=error.hint) from None
 
 
 async def _store(settings: Settings, wait: Wait | None) -> SqlStore:

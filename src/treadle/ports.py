@@ -296,6 +296,9 @@ class IdentityStore(Protocol):
     async def signing_keys(self) -> Sequence[tuple[str, str]]:
         """(key id, sealed private key), newest first."""
 
+    async def newest_sealed(self) -> str | None:
+        """Any secret that was sealed lately, to see by its key whether this process has the right one."""
+
     async def add_signing_key(self, key_id: str, sealed: str, now: datetime) -> None: ...
 
 

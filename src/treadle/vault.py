@@ -19,7 +19,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from treadle.domain.errors import ConfigurationError, SealBroken
+from treadle.domain.errors import ConfigurationError, SealBroken, SealKeyMissing
 from treadle.settings import Settings
 
 VERSION = "v1"
@@ -75,15 +75,25 @@ class AesGcmVault:
         ciphertext = self._ciphers[self._first].encrypt(nonce, clear.encode(), _place(organization, table, row))
         return f"{VERSION}:{self._first}:{base64.b64encode(nonce + ciphertext).decode()}"
 
+    def check(self, sealed: str) -> None:
+        """Raises SealKeyMissing unless the key that it was sealed with is loaded."""
+        key_id = sealed.partition(":")[2].partition(":")[0]
+        if sealed.startswith(f"{VERSION}:") and key_id not in self._ciphers:
+            raise SealKeyMissing(
+                f"This installation's secrets are sealed with the key {key_id}, which is not loaded here.",
+                hint="Every process needs the same TREADLE_SECRET_KEY, or key file.",
+            )
+
     def open(self, sealed: str, *, organization: UUID, table: str, row: str) -> str:
-        """Raises SealBroken for another row's, a changed one, an unknown key or format; never says what was inside."""
+        """Raises SealBroken for another row's, a changed one, an unknown key (SealKeyMissing) or format; never says
+        what was inside."""
         version, _, rest = sealed.partition(":")
         key_id, _, body = rest.partition(":")
         if version != VERSION:
             raise SealBroken(f"A secret of {table} is not sealed in a format that this version knows.")
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise SealBroken(
+            raise SealKeyMissing(
                 f"A secret of {table} was sealed with the key {key_id}, which is not loaded.",
                 hint="Add that key to TREADLE_SECRET_KEY, or to the key file, after the one in use.",
             )

@@ -1,5 +1,6 @@
 """Many processes on PostgreSQL, with RabbitMQ and without: runs move, wait, wake and are killed across them."""
 
+import base64
 import json
 import subprocess
 import time
@@ -282,3 +283,20 @@ def started_in_order(cluster: Cluster) -> Sequence[str]:
 def _unfinished(cluster: Cluster) -> bool:
     with psycopg.connect(cluster.database_url) as connection:
         return connection.execute("SELECT 1 FROM runs WHERE date_completed IS NULL").fetchone() is not None
+
+
+def test_a_process_with_another_sealing_key_does_not_start(
+    tmp_path: Path, git: GitServer, postgres_server: PostgresServer
+) -> None:
+    """It would fail every run that it takes."""
+    with Cluster(tmp_path, database=database_of(postgres_server), workers=1) as cluster:
+        run = start(cluster, git, [writes("one.txt")])
+        stranger = cluster.add("stranger", is_api=False)
+        stranger.settings["SECRET_KEY"] = base64.b64encode(bytes(32)).decode()
+        token = cluster.request("POST", "/auth/token")  # makes the key that signs, which is sealed and stays
+        assert token.status_code == httpx2.codes.OK
+        stranger.launch()
+        assert stranger.process is not None
+        assert stranger.process.wait(60) == 2
+        assert "which is not loaded here" in stranger.log
+        cluster.wait(run, "Success")

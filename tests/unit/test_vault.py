@@ -6,14 +6,14 @@ import os
 import stat
 from multiprocessing.connection import Connection
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from treadle.domain.errors import ConfigurationError, SealBroken
+from treadle.domain.errors import ConfigurationError, SealBroken, SealKeyMissing
 from treadle.settings import Settings
 from treadle.vault import KEY_FILE, AesGcmVault, SealingKey, load_keys
 
@@ -177,3 +177,11 @@ def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
             process.join(30)
     assert len({tuple(ids) for ids in found}) == 1
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
+
+
+def test_a_process_with_another_key_is_told_so_before_it_opens_anything() -> None:
+    one, other = (AesGcmVault([SealingKey(bytes([number]) * 32)]) for number in (1, 2))
+    sealed = one.seal("secret", organization=uuid4(), table="secrets", row="row")
+    one.check(sealed)
+    with pytest.raises(SealKeyMissing, match="is not loaded here"):
+        other.check(sealed)

@@ -13,6 +13,7 @@
     ├── ConfigurationError        a setting, a file or a program that the operator must mend
     │   └── Unavailable           a database, broker or file store that does not answer now: trying again may help
     ├── SealBroken                a sealed secret does not open with this key and row
+    │   └── SealKeyMissing        the key that it was sealed with is not loaded in this process
     ├── LeaseLost                 another worker owns the run now: write nothing, push nothing
     ├── KillRequested             somebody asked for the run to be killed
     └── RunError                  ends a run as Failed; the message is its `failureDetails`
@@ -113,6 +114,10 @@ class Unavailable(ConfigurationError):
 
 class SealBroken(TreadleError):
     code = "seal_broken"
+
+
+class SealKeyMissing(SealBroken):
+    code = "seal_key_missing"
 
 
 class LeaseLost(TreadleError):

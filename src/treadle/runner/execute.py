@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import ConfigurationError, LeaseLost, TreadleError
+from treadle.domain.errors import ConfigurationError, LeaseLost, SealKeyMissing, TreadleError
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Run, Step
 from treadle.domain.states import StepStatus
@@ -260,7 +260,7 @@ def _ending_of(work: "asyncio.Task[None]") -> Ending:
             return Ending(End.SUCCESS) if not work.cancelled() else Ending(End.RELEASED)
         case LeaseLost():
             return Ending(End.LOST)
-        case ConfigurationError():  # away for now, or the operator's to mend: not the run's fault
+        case ConfigurationError() | SealKeyMissing():  # away for now, or the operator's to mend: not the run's fault
             log.warning("the run cannot go on for now", error=error.message)
             return Ending(End.AWAY)
         case TreadleError():

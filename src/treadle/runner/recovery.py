@@ -79,7 +79,7 @@ class Sweeper:
         for run_id in (*found.requeued, *self._due(found.waiting)):
             await self._queue.announce(run_id)
         for run_id in (*found.requeued, *found.failed, *found.killed):
-            log.warning("swept a run", run=run_id, found=_what(found, run_id))
+            log.warning("swept a run", run_id=run_id, found=_what(found, run_id))
             self._signals.notify(run_id)
         for run_id in (*found.failed, *found.killed):  # whose worker is not there to do it
             await self._forget_checkpoints(run_id)
@@ -89,7 +89,7 @@ class Sweeper:
         try:
             await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
         except ConfigurationError as error:  # `treadle prune` finds them
-            log.warning("checkpoints could not be removed", run=run_id, error=error.message)
+            log.warning("checkpoints could not be removed", run_id=run_id, error=error.message)
 
     def _due(self, waiting: Sequence[int]) -> Sequence[int]:
         """Those not announced lately, by this process."""

@@ -86,7 +86,11 @@ class Worker:
                 if hint is not None:
                     await hint.settle()
         except Exception as error:
-            log.warning("no run could be claimed", error=str(error), exc_info=not isinstance(error, TreadleError))
+            log.warning(
+                "no run could be claimed",
+                error=str(error) or type(error).__name__,
+                exc_info=not isinstance(error, TreadleError),
+            )
             await asyncio.sleep(FAULT_PAUSE_SECONDS)
 
     @property
@@ -152,7 +156,7 @@ class Worker:
             return
         if (error := task.exception()) is not None:
             # Its lease runs out and another worker goes on: nothing is lost, but somebody should look.
-            log.error("the execution of a run broke off", run=run_id, exc_info=error)
+            log.error("the execution of a run broke off", run_id=run_id, exc_info=error)
         elif task.result() is not End.AWAY:
             self._setbacks = 0
         elif claimed >= self._rests_until:  # else it began before the rest that it would be a reason for
@@ -174,7 +178,7 @@ class Worker:
     async def _wait_for_the_end(self) -> None:
         if not self._running:
             return
-        log.info("handing runs over", runs=sorted(self.running))
+        log.info("handing runs over", run_ids=sorted(self.running))
         _, late = await asyncio.wait(self._running, timeout=self._limits.drain)
         for task in late:
             task.cancel()

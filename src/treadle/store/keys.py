@@ -10,7 +10,7 @@ from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.identity import ApiKey, Principal, Role
 from treadle.store.prepared import Prepared, Row, insert_into
 from treadle.store.session import Dangling, Executor, Session, Taken
-from treadle.store.tables import api_keys, memberships, organizations, signing_keys, users
+from treadle.store.tables import api_keys, memberships, organizations, secrets, signing_keys, users
 from treadle.store.values import date_of, micros, optional_date, plain, shared_uuid
 
 _KEY_COLUMNS = (
@@ -63,6 +63,8 @@ _BY_UUIDS = Prepared(
 )
 
 _ADD_SIGNING_KEY = Prepared(insert_into(signing_keys))
+_NEWEST_SECRET = Prepared(select(secrets.c.sealed).order_by(secrets.c.date_updated.desc()).limit(1))
+_NEWEST_SIGNING_KEY = Prepared(select(signing_keys.c.sealed).order_by(signing_keys.c.id.desc()).limit(1))
 _SIGNING_KEYS = Prepared(
     select(signing_keys.c.key_id, signing_keys.c.sealed).order_by(
         signing_keys.c.date_created.desc(), signing_keys.c.id.desc()
@@ -130,6 +132,13 @@ class Keys:
     async def signing_keys(self) -> Sequence[tuple[str, str]]:
         rows = await self._executor.read(lambda session: session.all(_SIGNING_KEYS))
         return tuple((key_id, sealed) for key_id, sealed in rows)
+
+    async def newest_sealed(self) -> str | None:
+        def look(session: Session) -> str | None:
+            row = session.one(_NEWEST_SECRET) or session.one(_NEWEST_SIGNING_KEY)
+            return None if row is None else row[0]
+
+        return await self._executor.read(look)
 
     async def add_signing_key(self, key_id: str, sealed: str, now: datetime) -> None:
         try:

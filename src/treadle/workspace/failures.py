@@ -15,7 +15,7 @@ from treadle.domain.errors import (
 )
 from treadle.domain.git_url import GitLocation
 from treadle.redaction import Redactor, secrets_of
-from treadle.workspace.git import last_line
+from treadle.workspace.git import FULL_DISK, last_line
 
 #: Printed by the wrapper around an SSH command when the agent does not take the key.
 KEY_REFUSED = "treadle: the key was not taken"
@@ -119,7 +119,7 @@ _CAUSES: Sequence[_Cause] = (
         "The repository {url} belongs to another user of this machine.",
         "Give its files to the user that runs Treadle.",
     ),
-    _cause(r"No space left on device|Disk quota exceeded", GitError, "The disk of the worker is full."),
+    _cause(FULL_DISK, GitError, "The disk of the worker is full."),
     _cause(
         r"mismatched algorithms", GitError, "The repository {url} uses an object format that its mirror here does not."
     ),

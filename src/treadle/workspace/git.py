@@ -5,6 +5,7 @@ file-system monitor, no prompts, no pager or editor, no transport but those name
 stay pointers). What a work tree could configure has no say either, because the git-dir is always given.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 #: The largest output of one command that is held in memory, such as a patch of uncommitted work.
 OUTPUT_BYTES = 128 << 20
+
+#: What Git says when its disk is full.
+FULL_DISK = r"No space left on device|Disk quota exceeded|Out of diskspace"
 
 _CONFIGURATION: Mapping[str, str] = {
     "advice.detachedHead": "false",
@@ -142,6 +146,7 @@ class Git:
                 raise failure_of(arguments, error) from error
             log.debug("git", command=verb(arguments), exit_code=done.exit_code)
             if accepted is not None and done.exit_code not in accepted:
+                refuse_full_disk(done.stderr)
                 said = last_line(done.stderr) or f"exit code {done.exit_code}"
                 raise GitError(f"git {verb(arguments)} failed: {said}.")
             if accepted is None and done.exit_code != 0:  # the caller makes a better error of it
@@ -180,6 +185,12 @@ def failure_of(arguments: Sequence[str], error: CommandError) -> GitError | Work
     if isinstance(error, CommandNotFound):
         return WorkspaceError(error.message, hint="Install Git 2.37 or newer on the machine of the worker.")
     return WorkspaceError(f"{name} could not be run: {error.message}")
+
+
+def refuse_full_disk(stderr: str) -> None:
+    """Raises WorkspaceError if that is why a command failed: its own words name paths of this machine."""
+    if re.search(FULL_DISK, stderr):
+        raise WorkspaceError("The disk of the worker is full.", hint="Free some space there, or give it a larger one.")
 
 
 def last_line(stderr: str) -> str:

@@ -17,7 +17,7 @@ from treadle.ports import Box, Commit, DiffSummary, Prepared
 from treadle.workspace import index_file, messages
 from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.delivery import Delivery
-from treadle.workspace.git import Git, failure_of, last_line, measured
+from treadle.workspace.git import Git, failure_of, last_line, measured, refuse_full_disk
 from treadle.workspace.locks import FileLock
 from treadle.workspace.mirrors import Loans
 from treadle.workspace.place import Place
@@ -212,6 +212,7 @@ class GitWorkspace:
                 # A repository without a commit cannot be added, as a submodule or otherwise.
                 if not await self._drop_repositories(await self._empty_repositories(done.stderr)):
                     if is_opened:
+                        refuse_full_disk(done.stderr)
                         raise GitError(f"The changes cannot be committed: {last_line(done.stderr)}.")
                     await self._open_up()
                     is_opened = True

@@ -11,8 +11,9 @@ import pytest
 from tests.support.repositories import BareRepositories
 from tests.unit.workspace.bench import IDENTITY, Bench, git, permitted
 
-from treadle.domain.errors import GitError, GitTimedOut
+from treadle.domain.errors import GitError, GitTimedOut, WorkspaceError
 from treadle.ports import Commit
+from treadle.workspace.git import refuse_full_disk
 
 pytestmark = pytest.mark.anyio
 
@@ -293,3 +294,10 @@ async def test_changes_in_the_second_of_the_checkout_are_seen(bench: Bench, orig
     (workspace.box.work_tree / "src/main.py").write_text("print(2)\n")
     assert await workspace.changed_paths() == ("src/main.py",)
     assert git("status", "--porcelain", cwd=workspace.box.work_tree) == " M src/main.py\n"
+
+
+async def test_a_full_disk_is_said_without_the_worker_s_paths() -> None:
+    said = "error: sha1 file '/somewhere/runs/1/git/index.lock' write error. Out of diskspace"
+    with pytest.raises(WorkspaceError, match=r"^The disk of the worker is full\.$"):
+        refuse_full_disk(f"{said}\nfatal: adding files failed\n")
+    refuse_full_disk("fatal: something else\n")
