@@ -285,10 +285,15 @@ async def test_a_claim_whose_answer_was_lost_is_had(
     claimed = await world.store.claim("worker", NOW)
     assert lost
     assert claimed is not None
-    assert (claimed.id, claimed.lease, claimed.last_event) == (runs[0].id, 1, 2)
-    following = await world.store.claim("worker", later(1))
-    assert following is not None
-    assert following.id == runs[1].id
+    assert (claimed.lease, claimed.last_event) == (1, 2)
+    if is_committed:
+        assert claimed.id == runs[0].id
+    # Else the server may not have noticed yet that the first claim is gone, and its row was passed over.
+    async with asyncio.timeout(60):
+        following = None
+        while following is None:
+            following = await world.store.claim("worker", later(1))
+    assert {claimed.id, following.id} == {run.id for run in runs}
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
