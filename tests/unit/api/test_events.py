@@ -178,7 +178,9 @@ async def test_a_quiet_stream_beats(here: Deployment) -> None:
     process, run, _ = await begin(here)
     beating = Streams(here.services.runs, lambda event: b"%d" % event.number, here.clock, heartbeat_seconds=0.01)
     frames = beating.frames(run, 0, Reader())
-    assert await anext(frames) == b"12"
+    while (first := await anext(frames)) == HEARTBEAT:
+        pass  # the store took longer than that
+    assert first == b"12"
     assert await anext(frames) == HEARTBEAT
     assert await anext(frames) == HEARTBEAT
     await frames.aclose()
