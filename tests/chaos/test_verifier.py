@@ -72,7 +72,12 @@ def evidence() -> Evidence:
         events = shifted(story(), 0 if run.after is None else 60)
         steps = [StepRow(n, uuid_of(run.number, n), "Success", made[n - 1].sha) for n in (1, 2, 3)]
         runs[uuid] = RunRow("Success", 2, len(events), 1, None, steps, events)
-        samples[uuid] = [Sample(0.1, "New", 0, 1), Sample(1, "Running", 1, 3), Sample(5, "Success", 2, len(events))]
+        late = 0 if run.after is None else 60
+        samples[uuid] = [
+            Sample(0.1, "New", 0, 1),
+            Sample(late + 1, "Running", 1, 3),
+            Sample(late + 5, "Success", 2, len(events)),
+        ]
         seen[uuid] = [Seen(each.number, each.digest) for each in events]
     ids = {run.number: uuid_of(run.number) for run in planned}
     return Evidence(planned, ids, runs, branches, files, samples, seen, messages={"runs": 0})
@@ -110,6 +115,11 @@ def sampled(number: int, *more: Sample) -> Change:
     return lambda evidence: dataclasses.replace(
         evidence, samples={**evidence.samples, uuid: [*evidence.samples[uuid], *more]}
     )
+
+
+def sampled_as(number: int, *samples: Sample) -> Change:
+    uuid = uuid_of(number)
+    return lambda evidence: dataclasses.replace(evidence, samples={**evidence.samples, uuid: list(samples)})
 
 
 def read_as(number: int, edit: Callable[[list[Seen]], list[Seen]]) -> Change:
@@ -161,6 +171,7 @@ def test_a_story_that_holds_has_no_complaint(evidence: Evidence) -> None:
         (of_run(0, events=story(3)[:3] + story(3)[5:]), "the claims had the leases [1, 3]"),
         (of_run(0, status="Failed", failure_details="no"), "is Failed: no"),
         (of_run(4, events=shifted(story(), 0)), "before run 3 had ended"),
+        (sampled_as(4, Sample(0.1, "New", 0, 1), Sample(2, "Running", 1, 3)), "by 2 s, while run 3 was Running"),
         (
             events_of(0, lambda events: [*events, event(15, "engine.text")]),
             "it begins with ['run.created'] and ends with ['engine.text']",

@@ -126,7 +126,8 @@ def every_story_is_told_once(evidence: Evidence) -> Iterator[str]:
 
 
 def no_two_runs_shared_a_branch(evidence: Evidence) -> Iterator[str]:
-    """By what their workers did: the date of a claim is that of the question, which may wait for its answer."""
+    """By what their workers did, for the date of a claim is that of the question, which may wait for its answer; and by
+    the rows: each sample is one snapshot of all runs."""
     for planned, uuid, run in _runs(evidence):
         if planned.after is None or planned.after not in evidence.ids:
             continue
@@ -135,6 +136,11 @@ def no_two_runs_shared_a_branch(evidence: Evidence) -> Iterator[str]:
         began = min((event.date for event in run.events if event.type not in _WITHOUT_WORK), default=None)
         if ended is not None and began is not None and began < ended:  # what is missing is said elsewhere
             yield f"{_name(planned, uuid)} began {(ended - began) / 1e6:.3f} s before run {planned.after} had ended"
+        claimed = next((sample.at for sample in evidence.samples.get(uuid, ()) if sample.lease), None)
+        others = evidence.samples.get(evidence.ids[planned.after], ())
+        then = [sample.status for sample in others if claimed is not None and sample.at <= claimed]
+        if then and then[-1] in {"New", "Running"}:
+            yield f"{_name(planned, uuid)} was claimed by {claimed} s, while run {planned.after} was {then[-1]}"
 
 
 def nothing_is_left(evidence: Evidence) -> Iterator[str]:
