@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -24,6 +24,14 @@ GIT_NAMES = (
 )
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _rate(default: str, what: str) -> Any:
+    return Field(
+        default,
+        pattern=r"^(0|[1-9]\d{0,3}/[1-9]\d{0,4})$",
+        description=f"Requests/seconds for each key {what}; 0: no limit.",
+    )
 
 
 class Settings(BaseModel):
@@ -159,10 +167,19 @@ class Settings(BaseModel):
         False, description="Put the files of submodules in place for the engines, to read and build; never to change."
     )
 
-    rate_limit_code_generation: str = Field(
-        "0",
-        pattern=r"^(0|[1-9]\d*/[1-9]\d*)$",
-        description="Requests/seconds for each key on the code-generation API; 0: no limit.",
+    rate_limit_code_generation: str = _rate("0", "on the code-generation API")
+    rate_limit_standard: str = _rate("60/30", "on the agent-run API, where nothing else is said")
+    rate_limit_create: str = _rate("10/60", "to create and resume agent runs")
+    rate_limit_setup: str = _rate("5/60", "to generate setup commands")
+    rate_limit_analysis: str = _rate("5/60", "to analyse the logs of a sandbox")
+    rate_limit_logs: str = _rate("60/60", "for the logs of an agent run")
+    rate_limit_pulls: str = _rate("30/60", "to edit pull requests")
+    rate_limit_rules: str = _rate("30/60", "for the rules of `/cli/rules`")
+    setup_seconds: Seconds = Field(1800, description="Longest time for a repository's setup commands.")
+    setup_cache_bytes: int = Field(
+        2 * 1024 * 1024 * 1024,
+        ge=0,
+        description="Largest result of setup commands that is kept to be used again; 0: none is kept.",
     )
     max_file_bytes: int = Field(50 * 1024 * 1024, ge=1, description="Largest upload.")
     max_request_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest JSON request.")
@@ -177,7 +194,14 @@ class Settings(BaseModel):
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
 
-    @field_validator("min_free_bytes", "keep_events_bytes", "keep_artifacts_bytes", "keep_mirrors_bytes", mode="before")
+    @field_validator(
+        "min_free_bytes",
+        "keep_events_bytes",
+        "keep_artifacts_bytes",
+        "keep_mirrors_bytes",
+        "setup_cache_bytes",
+        mode="before",
+    )
     @classmethod
     def _size(cls, value: object) -> object:
         return parse_size(value) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from tests.support.stores import NOW, World, a_draft, later
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.identity import Principal, Role
-from treadle.domain.run import Repository
+from treadle.domain.repository import Repository
 from treadle.store.sql import SqlStore
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,8 @@ from tests.support.stores import NOW, World, a_draft, later, started
 
 from treadle.domain.errors import IdempotencyMismatch, NotFound
 from treadle.domain.events import EventType
-from treadle.domain.run import EngineName, Repository, RunDraft, StepDraft, StoredFile, StructuredOutput, Usage
+from treadle.domain.repository import Repository
+from treadle.domain.run import EngineName, RunDraft, StepDraft, StoredFile, StructuredOutput, Usage
 from treadle.domain.states import Phase, RunStatus, StepStatus
 from treadle.ports import Idempotency, RunFilter, StepUpdate
 

@@ -16,7 +16,7 @@ from treadle.cli.steps import read_text
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import InvalidInput
 from treadle.domain.identity import ApiKey, Organization, Role, User
-from treadle.domain.run import Repository
+from treadle.domain.repository import Repository
 from treadle.factory import Parts
 from treadle.settings import Settings
 

@@ -10,6 +10,9 @@
     │   └── IdempotencyMismatch   the same Idempotency-Key with another body
     ├── TooLarge                  past a documented limit
     ├── TooManyRequests           rate limited
+    ├── AllowanceUsedUp           the organization has made its runs of the month
+    ├── ForgeError                GitHub, GitLab or Gitea refused, or could not be reached
+    │   └── ForgeAuthenticationFailed
     ├── ConfigurationError        a setting, a file or a program that the operator must mend
     │   └── Unavailable           a database, broker or file store that does not answer now: trying again may help
     ├── SealBroken                a sealed secret does not open with this key and row
@@ -102,6 +105,18 @@ class TooManyRequests(TreadleError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after  # seconds
+
+
+class AllowanceUsedUp(TreadleError):
+    code = "allowance_used_up"
+
+
+class ForgeError(TreadleError):
+    code = "forge"
+
+
+class ForgeAuthenticationFailed(ForgeError):
+    code = "forge_authentication_failed"
 
 
 class ConfigurationError(TreadleError):

@@ -20,18 +20,22 @@ class EventType(StrEnum):
 
     RUN_CREATED = "run.created"  # steps: int, engine: str
     RUN_STARTED = "run.started"  # worker: str, lease: int
-    RUN_REQUEUED = "run.requeued"  # reason: "lease_expired" | "released", lease: int
+    RUN_REQUEUED = "run.requeued"  # reason: "lease_expired" | "released" | "follow_up", lease: int
+    RUN_RESUMED = "run.resumed"  # text: str; the event's step is the one that was added
     RUN_CREDENTIALS_UPDATED = "run.credentials_updated"  # kind: "git" | "claude"
     RUN_KILL_REQUESTED = "run.kill_requested"  # {}
-    RUN_FINISHED = "run.finished"  # status: RunStatus, failureDetails: str | None; always the last
+    # status: RunStatus, failureDetails: str | None; the last, unless the run is resumed
+    RUN_FINISHED = "run.finished"
     WORKSPACE_PREPARED = "workspace.prepared"  # sourceSha, workSha: str, isNewBranch, isWarm: bool, durationMs: int
     # after a crash: steps: [positions], phase: str | None, isConversationKept: bool
     WORKSPACE_RESTORED = "workspace.restored"
+    # name: str: the uncommitted work of an earlier step that had not finished is back, from that artifact; reason: why not
+    WORKSPACE_WORK_RESTORED = "workspace.work_restored"
     # paths: [str], the first of `count`: an analysis changed the repository, or a step what is inside a submodule
     WORKSPACE_CHANGES_UNDONE = "workspace.changes_undone"
     WORKSPACE_NESTED_REPOSITORY = "workspace.nested_repository"  # path: str: its .git was dropped, its files kept
     STEP_STARTED = "step.started"  # text: str, isCommitable: bool
-    STEP_FINISHED = "step.finished"  # status: StepStatus, failureDetails: str | None
+    STEP_FINISHED = "step.finished"  # status: StepStatus, failureDetails: str | None, output: str | None
     PHASE_STARTED = "phase.started"  # prompt: str, attempt: int, engine: str
     PHASE_FINISHED = "phase.finished"  # output: str, usage: {inputTokens, outputTokens, costUsd, durationMs}
     ENGINE_STARTED = "engine.started"  # model: str | None, session: str | None, tools: int
@@ -43,6 +47,13 @@ class EventType(StrEnum):
     ENGINE_RETRY = "engine.retry"
     TOOL_STARTED = "tool.started"  # id: str, tool: str, input: object
     TOOL_FINISHED = "tool.finished"  # id: str, output: str, isError: bool
+    SETUP_STARTED = "setup.started"  # sandbox: int, digest: str
+    SETUP_OUTPUT = "setup.output"  # text: str, some lines of it
+    SETUP_FINISHED = "setup.finished"  # sandbox: int, exitCode: int | None, durationMs: int, isKept: bool
+    SETUP_REUSED = "setup.reused"  # digest: str, durationMs: int
+    SETUP_COMMANDS_STORED = "setup.commands_stored"  # repository: int, lines: int
+    PULL_REQUEST_OPENED = "pull_request.opened"  # id: int, number: int, url: str, title: str
+    PULL_REQUEST_FAILED = "pull_request.failed"  # reason: str; the branch is pushed all the same
     GIT_COMMITTED = "git.committed"  # sha: str, files: int, additions: int, deletions: int
     GIT_NOTHING_TO_COMMIT = "git.nothing_to_commit"  # {}
     GIT_COMPARED = "git.compared"  # ahead: int, behind: int
@@ -50,6 +61,22 @@ class EventType(StrEnum):
     GIT_PUSHED = "git.pushed"  # sha: str, branch: str
     DIFF_READY = "diff.ready"  # files: int, additions: int, deletions: int, patchBytes: int
     ARTIFACT_KEPT = "artifact.kept"  # name: str, size: int (bytes)
+
+
+#: What tells a reader of a run what was asked, said and done.
+LOG_TYPES: frozenset[EventType] = frozenset(
+    {
+        EventType.STEP_STARTED,
+        EventType.ENGINE_THOUGHT,
+        EventType.ENGINE_TEXT,
+        EventType.TOOL_FINISHED,
+        EventType.ENGINE_RETRY,
+        EventType.STEP_FINISHED,
+        EventType.SETUP_FINISHED,
+        EventType.PULL_REQUEST_OPENED,
+        EventType.PULL_REQUEST_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from treadle.domain.events import JsonObject
 from treadle.domain.states import (
     ANALYSIS_ONLY_PHASES,
     COMMITABLE_PHASES,
@@ -25,6 +26,31 @@ class EngineName(StrEnum):
     CLAUDE = "Claude"
     KIMI = "Kimi"
     DUMMY = "Dummy"
+
+
+class RunSource(StrEnum):
+    """Who asked for a run."""
+
+    LOCAL = "LOCAL"
+    SLACK = "SLACK"
+    GITHUB = "GITHUB"
+    GITHUB_CHECK_SUITE = "GITHUB_CHECK_SUITE"
+    GITHUB_PR_REVIEW = "GITHUB_PR_REVIEW"
+    LINEAR = "LINEAR"
+    API = "API"
+    CHAT = "CHAT"
+    JIRA = "JIRA"
+    CLICKUP = "CLICKUP"
+    MONDAY = "MONDAY"
+    SETUP_COMMANDS = "SETUP_COMMANDS"
+
+
+class RunPurpose(StrEnum):
+    """What a run's answer is for."""
+
+    CODE = "Code"
+    SETUP_COMMANDS = "SetupCommands"  # a repository's: they are stored there when the run succeeds
+    LOG_ANALYSIS = "LogAnalysis"  # of a sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +98,8 @@ class Step:
     date_started: datetime | None = None
     date_completed: datetime | None = None
     usage: Usage = field(default_factory=Usage)
+    is_follow_up: bool = False  # added by a resume: it is done even when the steps before it failed
+    file_ids: tuple[UUID, ...] = ()  # attached to this step; those of the run are for all of them
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -112,10 +140,34 @@ class Run:
     steps: tuple[Step, ...] = ()
     is_blocked: bool = False  # New, and another run has its work branch
     traceparent: str | None = None  # the W3C trace context that it was asked for in
+    source: RunSource = RunSource.API
+    purpose: RunPurpose = RunPurpose.CODE
+    metadata: JsonObject | None = None  # the caller's own
+    opens_pull_request: bool = False
+    first_step: int = 1  # the position of the first step since it was last begun anew: those before are not done again
 
     @property
     def is_finished(self) -> bool:
         return self.status in RUN_TERMINAL
+
+    @property
+    def steps_to_do(self) -> tuple[Step, ...]:
+        """Those that are not done, in order. A failed one ends the run, but for the follow-ups behind it."""
+        found, is_failed = list[Step](), False
+        for step in self.steps:
+            if step.position < self.first_step:
+                continue
+            is_failed = is_failed and not step.is_follow_up
+            if step.status is StepStatus.FAILED:
+                is_failed = True
+            elif step.status is not StepStatus.SUCCESS and not is_failed:
+                found.append(step)
+        return tuple(found)
+
+    @property
+    def result(self) -> str | None:
+        """The last answer."""
+        return next((step.output for step in reversed(self.steps) if step.output is not None), None)
 
     @property
     def usage(self) -> Usage:
@@ -143,6 +195,21 @@ class RunDraft:
     engine: EngineName = EngineName.CLAUDE
     model: str | None = None
     repository_id: int | None = None
+    source: RunSource = RunSource.API
+    purpose: RunPurpose = RunPurpose.CODE
+    metadata: JsonObject | None = None
+    opens_pull_request: bool = False  # at its end, where the organization and the repository's forge allow it
+    #: Words for the name of its work branch, `treadle/<id>-<words>`, in the place of `branch_work`.
+    branch_words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A step that a resume adds."""
+
+    text: str
+    is_commitable: bool = True
+    file_ids: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +227,7 @@ class Checkpoint:
     base_sha: str
     output: str | None = None  # the last answer
     structured_output: StructuredOutput | None = None
+    is_phase_done: bool = True  # False: it failed, and only the conversation counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +253,4 @@ class Artifact:
     content_type: str
     size: int  # bytes
     blob: str
-    date_created: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A registered Git repository of an organization."""
-
-    id: int
-    uuid: UUID
-    organization_id: int
-    name: str  # OWNER/NAME
-    url: str
-    default_branch: str
     date_created: datetime

@@ -9,8 +9,9 @@ from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import InvalidInput, NotFound
 from treadle.domain.git_url import check_branch, check_url, normalize, split_credentials
 from treadle.domain.identity import Organization
-from treadle.domain.run import Repository
-from treadle.ports import Clock, RepositoryStore, Vault
+from treadle.domain.repository import Repository
+from treadle.ports import Clock, Vault
+from treadle.ports.directory import RepositoryStore
 from treadle.services.credentials import GIT_HTTP, GIT_SSH, check_ssh_key, git_secrets
 from treadle.services.recent import Recent
 

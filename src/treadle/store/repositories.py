@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, literal_column, select, update
 
 from treadle.domain.errors import Conflict, NotFound
-from treadle.domain.run import Repository
+from treadle.domain.repository import Repository
 from treadle.store import secrets as sealed
 from treadle.store.prepared import Prepared, Row, insert_into
 from treadle.store.session import Dangling, Executor, Session, Taken

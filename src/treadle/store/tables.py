@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
     literal_column,
     not_,
     null,
@@ -75,6 +76,13 @@ organizations = Table(
     Column("name", Text, nullable=False),
     Column("date_created", Date, nullable=False),
     Column("slots", Integer),  # Running at once; null: what the setting says
+    Column("is_pr_creation_enabled", Boolean, nullable=False, server_default=true()),
+    Column("is_rules_detection_enabled", Boolean, nullable=False, server_default=true()),
+    Column("rules", Text),
+    Column("default_engine", Text),
+    Column("default_model", Text),
+    Column("default_repository_id", BigInteger),
+    Column("monthly_runs", Integer),
     sqlite_autoincrement=True,
 )
 
@@ -87,6 +95,10 @@ users = Table(
     Column("email_folded", Text, nullable=False, unique=True),  # an address is one however it is capitalized
     Column("name", Text, nullable=False),
     Column("date_created", Date, nullable=False),
+    Column("rules", Text),
+    Column("github_user_id", Text),
+    Column("github_username", Text),
+    Column("avatar_url", Text),
     sqlite_autoincrement=True,
 )
 
@@ -111,6 +123,7 @@ api_keys = Table(
     Column("date_created", Date, nullable=False),
     Column("date_expires", Date),
     Column("date_revoked", Date),
+    Column("reaches_all", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 
@@ -134,6 +147,18 @@ repositories = Table(
     Column("url", Text, nullable=False),
     Column("default_branch", Text, nullable=False),
     Column("date_created", Date, nullable=False),
+    Column("description", Text),
+    Column("visibility", Text),
+    Column("is_archived", Boolean, nullable=False, server_default=false()),
+    Column("language", Text),
+    Column("forge", Text),  # its kind; null: none
+    Column("forge_api_url", Text),
+    Column("forge_id", Text),
+    Column("rules", Text),
+    Column("setup_commands", Text),
+    Column("setup_status", Text, nullable=False, server_default="NONE"),
+    Column("check_suite_settings", Text),  # JSON; null: the defaults
+    Column("check_names", Text),  # JSON: [str]
     UniqueConstraint("organization_id", "name"),
     sqlite_autoincrement=True,
 )
@@ -187,6 +212,11 @@ runs = Table(
     Column("last_write", Integer, nullable=False, server_default="0"),  # of the current claim's counted writes
     Column("traceparent", Text),
     Column("event_bytes", BigInteger, nullable=False, server_default="0"),  # of the events' data, since schema 0002
+    Column("source", Text, nullable=False, server_default="API"),
+    Column("purpose", Text, nullable=False, server_default="Code"),
+    Column("metadata", Text),  # JSON
+    Column("opens_pull_request", Boolean, nullable=False, server_default=false()),
+    Column("first_step", Integer, nullable=False, server_default="1"),
     one_of("status", RunStatus),
     one_of("engine", EngineName),
     CheckConstraint(f"(date_completed IS NOT NULL) = ({either('status', RUN_TERMINAL)})", name="completed"),
@@ -267,6 +297,8 @@ steps = Table(
     Column("output_tokens", BigInteger, nullable=False),
     Column("cost_usd", Double, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
+    Column("is_follow_up", Boolean, nullable=False, server_default=false()),
+    Column("file_ids", Text, nullable=False, server_default="[]"),  # JSON: [uuid]
     UniqueConstraint("run_id", "uuid"),
     one_of("status", StepStatus),
     one_of("phase", Phase),
@@ -302,6 +334,7 @@ checkpoints = Table(
     Column("base_sha", Text, nullable=False),
     Column("output", Text),
     Column("structured_output", Text),  # JSON
+    Column("is_phase_done", Boolean, nullable=False, server_default=true()),
     one_of("phase", Phase),
     one_of("engine", EngineName),
     ForeignKeyConstraint(["run_id", "step"], ["steps.run_id", "steps.position"]),
@@ -352,4 +385,148 @@ idempotency_keys = Table(
     Column("digest", Text, nullable=False),
     Column("run_uuid", Uuid, nullable=False),
     Column("date_created", Date, nullable=False, index=True),
+)
+
+#: What runs opened at forges.
+pull_requests = Table(
+    "pull_requests",
+    metadata,
+    identifier(),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("repository_id", ForeignKey("repositories.id"), nullable=False),
+    Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
+    Column("number", BigInteger, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("head_branch", Text, nullable=False),
+    Column("date_created", Date, nullable=False),
+    Column("date_updated", Date, nullable=False),
+    UniqueConstraint("repository_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+#: Executions of repositories' setup commands.
+sandboxes = Table(
+    "sandboxes",
+    metadata,
+    identifier(),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("repository_id", ForeignKey("repositories.id"), nullable=False, index=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("log_blob", Text),
+    Column("date_created", Date, nullable=False),
+    Column("date_completed", Date),
+    sqlite_autoincrement=True,
+)
+
+#: Work branches whose checks wake nobody any more; `branch` is a `branch_key`.
+banned_branches = Table(
+    "banned_branches",
+    metadata,
+    Column("branch", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("date_created", Date, nullable=False),
+)
+
+#: When requests of one caller to one group of routes were let pass, within the rate's seconds.
+rates = Table(
+    "rates",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("passed", Text, nullable=False),  # JSON: [microseconds since 1970], ascending
+    Column("date_expires", Date, nullable=False, index=True),
+)
+
+#: Runs that an organization with an allowance has made in a month; `month` such as 202611, in UTC.
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("month", Integer, primary_key=True),
+    Column("runs", Integer, nullable=False),
+)
+
+#: CLIs on people's own machines that report here.
+local_sessions = Table(
+    "local_sessions",
+    metadata,
+    identifier(),  # without FIRST_LOCAL_SESSION
+    Column("session_id", Text, nullable=False),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("last_log", Integer, nullable=False),
+    Column("date_created", Date, nullable=False),
+    Column("date_updated", Date, nullable=False),
+    UniqueConstraint("organization_id", "session_id"),
+    Index("local_sessions_by_user", "organization_id", "user_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+local_session_logs = Table(
+    "local_session_logs",
+    metadata,
+    Column("local_session", ForeignKey("local_sessions.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1
+    Column("data", Text, nullable=False),  # JSON
+    Column("date", Date, nullable=False),
+)
+
+#: To connect an account elsewhere with a user here: shown once, kept as a hash, good for one use.
+connect_tokens = Table(
+    "connect_tokens",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("date_expires", Date, nullable=False, index=True),
+    Column("date_used", Date),
+)
+
+#: Accounts elsewhere, such as at Slack, of users here.
+connections = Table(
+    "connections",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("date_created", Date, nullable=False),
+)
+
+oauth_providers = Table(
+    "oauth_providers",
+    metadata,
+    identifier(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("issuer", Text, nullable=False),
+    Column("authorization_endpoint", Text, nullable=False),
+    Column("token_endpoint", Text, nullable=False),
+    Column("default_scopes", Text),  # JSON: [str]
+    Column("is_mcp", Boolean, nullable=False),
+    Column("meta", Text),  # JSON
+    Column("date_created", Date, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: Tokens that users have with providers, sealed; a revoked one keeps its row without the token.
+oauth_tokens = Table(
+    "oauth_tokens",
+    metadata,
+    identifier(),
+    Column("uuid", Uuid, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("provider_id", ForeignKey("oauth_providers.id"), nullable=False),
+    Column("sealed", Text),
+    Column("date_created", Date, nullable=False),
+    Column("date_revoked", Date),
+    Index("oauth_tokens_by_user", "organization_id", "user_id", "provider_id"),
+    sqlite_autoincrement=True,
 )

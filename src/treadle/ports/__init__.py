@@ -20,24 +20,19 @@ from treadle.domain.run import (
     Artifact,
     Checkpoint,
     EngineName,
-    Repository,
+    FollowUp,
     Run,
     RunDraft,
+    RunSource,
     StoredFile,
     StructuredOutput,
     Usage,
 )
 from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.ports.directory import Directory
+from treadle.ports.fence import Fence as Fence  # part of this module's face
 
 # ---- the store -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """A worker's numbered claim on a run. A write under a number that is no longer current raises LeaseLost."""
-
-    run_id: int
-    lease: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +65,7 @@ class RunFilter:
     organization_id: int
     user_id: int | None = None
     statuses: frozenset[RunStatus] | None = None
+    source: RunSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +112,44 @@ class RunStore(Protocol):
         now: datetime,
         idempotency: Idempotency | None = None,
         traceparent: str | None = None,
+        monthly_runs: int | None = None,
     ) -> tuple[Run, bool]:
         """The run (with its steps, sealed secrets and first event), and whether it is new: False repeats an earlier
         answer. `traceparent`: the W3C trace context that it was asked for in. Repeating the call with the same `uuid`
-        makes no second run."""
+        makes no second run. `monthly_runs`: raises AllowanceUsedUp when the organization has made as many under this
+        limit in the month (UTC); None: not counted."""
+
+    async def resume_run(
+        self,
+        run_id: int,
+        follow_up: FollowUp,
+        *,
+        step_id: UUID,
+        secrets: Mapping[str, str],
+        now: datetime,
+        most_steps: int,
+    ) -> Run:
+        """Adds a step. A run that has ended becomes New and begins with it, under `secrets` in the place of those that
+        its end erased; one that is New or Running does it when the steps before it have ended, and keeps its secrets.
+        Repeating the call with the same `step_id` changes nothing. NotFound, also for a file; Conflict for a run that
+        has `most_steps` steps, and for one that is being killed."""
 
     async def get_run(self, uuid: UUID, seen_by: RunFilter) -> Run:
         """Raises NotFound for one that is unknown or out of `seen_by`."""
+
+    async def get_run_seen(self, run_id: int, seen_by: RunFilter) -> Run:
+        """The same by its other id."""
 
     async def get_run_by_id(self, run_id: int) -> Run:
         """For the worker and the sweeper; raises NotFound."""
 
     async def list_runs(
-        self, which: RunFilter, *, limit: int, before: int | None = None, skip: int = 0
+        self, which: RunFilter, *, limit: int, before: int | None = None, skip: int = 0, with_outputs: bool = False
     ) -> Sequence[Run]:
-        """Newest first, with steps but without their outputs. `before` is the last id of the previous page (keyset)."""
+        """Newest first, with steps but, unless asked for, without their outputs. `before` is the last id of the
+        previous page (keyset)."""
+
+    async def count_runs(self, which: RunFilter) -> int: ...
 
     async def claim(
         self, worker: str, now: datetime, *, run_id: int | None = None, organization_slots: int | None = None
@@ -172,10 +191,13 @@ class RunStore(Protocol):
         now: datetime,
         *,
         output: str | None = None,
-    ) -> None:
-        """Running -> a terminal status. A running step becomes Failed with `failure_details` and keeps `output`;
-        secrets and
-        the checkpoint are erased. Raises LeaseLost."""
+    ) -> RunStatus:
+        """Running -> a terminal status, which is returned. A running step becomes Failed with `failure_details` and
+        keeps `output`; secrets are erased; the checkpoint stays, for a resume. Raises LeaseLost.
+
+        But where a follow-up waits that was added meanwhile, a run that succeeded, or whose step failed, goes back to
+        New instead, with its secrets: for the next claim to do it.
+        """
 
     async def release(self, fence: Fence, now: datetime) -> None:
         """Running -> New, for the next worker to take at once. Raises LeaseLost."""
@@ -200,6 +222,14 @@ class RunStore(Protocol):
 
     async def events(self, run_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """In order of their numbers, those greater than `after`."""
+
+    async def log(
+        self, run_id: int, *, limit: int, skip: int = 0, reverse: bool = False
+    ) -> tuple[Sequence[Event], int]:
+        """A page of the events that tell a reader what was asked, said and done (`LOG_TYPES`, and a `run.finished` that
+        tells of a failure which was no step's), oldest first unless `reverse`; and how many there are. While a run goes
+        new ones come behind the others, so that `skip` counts the same ones. A `tool.finished` has the `tool` and the
+        `input` of its `tool.started` in its data."""
 
     async def put_run_secrets(
         self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
@@ -284,6 +314,7 @@ class IdentityStore(Protocol):
         digest: str,
         now: datetime,
         expires: datetime | None,
+        reaches_all: bool = False,
     ) -> ApiKey: ...
     async def api_keys(self, organization_id: int) -> Sequence[ApiKey]: ...
     async def revoke_api_key(self, key_id: int, now: datetime) -> None: ...
@@ -300,23 +331,6 @@ class IdentityStore(Protocol):
         """Any secret that was sealed lately, to see by its key whether this process has the right one."""
 
     async def add_signing_key(self, key_id: str, sealed: str, now: datetime) -> None: ...
-
-
-class RepositoryStore(Protocol):
-    """Registered repositories and their sealed credentials."""
-
-    async def add_repository(self, repository: Repository, secrets: Mapping[str, str]) -> Repository:
-        """With its id. Conflict when the organization has one of that name."""
-
-    async def update_repository(self, repository: Repository, secrets: Mapping[str, str] | None, now: datetime) -> None:
-        """Its address and default branch; and, unless None, `secrets` in the place of all those it has. NotFound."""
-
-    async def remove_repository(self, repository_id: int) -> None:
-        """With its secrets, and its name is free again. Runs that were made with it keep its id. NotFound."""
-
-    async def repositories(self, organization_id: int) -> Sequence[Repository]: ...
-    async def find_repository(self, organization_id: int, url: str) -> Repository | None: ...
-    async def repository_secrets(self, repository_id: int) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +367,7 @@ class RetentionStore(Protocol):
         """Bytes in all of the events, and of the artifacts, of runs that have ended."""
 
 
-class Store(RunStore, FileStore, IdentityStore, RepositoryStore, RetentionStore, Protocol):
+class Store(RunStore, FileStore, IdentityStore, RetentionStore, Directory, Protocol):
     """All of it, in one database."""
 
     async def check(self) -> None:
@@ -651,6 +665,13 @@ class Workspace(Protocol):
         `apply` takes it; b"" when there is none."""
 
     async def apply(self, patch: bytes) -> None: ...
+
+    async def lock_files(self, names: frozenset[str]) -> Mapping[str, str]:
+        """Git's ids of the committed files, anywhere in the tree, that have one of those names, by their paths."""
+
+    async def set_aside(self) -> Sequence[str]:
+        """Makes what is there now no part of any commit: changed files are put back, and untracked ones stay where they
+        are, unseen from now on. The paths of either."""
 
     async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
         """Writes the structured diff of source and work branch, and the patch it was made from."""

@@ -1,0 +1,245 @@
+"""Resumed runs, and what the agent-run dialect keeps: settings, rules, setup commands, pull requests, rates.
+
+Code of 0001 and 0002 goes on working on this schema, next to code of 0003: what it does not know is nullable or has a
+default. It knows nothing of follow-ups: a run may be resumed once every process is of this version.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+UUID = sa.String(36)
+
+#: What a column of this name refers to, by its id.
+REFERS = {
+    "organization_id": "organizations",
+    "user_id": "users",
+    "repository_id": "repositories",
+    "run_id": "runs",
+    "local_session": "local_sessions",
+    "provider_id": "oauth_providers",
+}
+
+
+def upgrade() -> None:
+    add_columns()
+    add_tables()
+
+
+def flag(name: str, *, default: bool) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.true() if default else sa.false())
+
+
+def add_columns() -> None:
+    added: dict[str, list[sa.Column[Any]]] = {
+        "organizations": [
+            flag("is_pr_creation_enabled", default=True),
+            flag("is_rules_detection_enabled", default=True),
+            sa.Column("rules", sa.Text),
+            sa.Column("default_engine", sa.Text),
+            sa.Column("default_model", sa.Text),
+            sa.Column("default_repository_id", sa.BigInteger),
+            sa.Column("monthly_runs", sa.Integer),
+        ],
+        "users": [
+            sa.Column("rules", sa.Text),
+            sa.Column("github_user_id", sa.Text),
+            sa.Column("github_username", sa.Text),
+            sa.Column("avatar_url", sa.Text),
+        ],
+        "api_keys": [flag("reaches_all", default=False)],
+        "repositories": [
+            sa.Column("description", sa.Text),
+            sa.Column("visibility", sa.Text),
+            flag("is_archived", default=False),
+            sa.Column("language", sa.Text),
+            sa.Column("forge", sa.Text),
+            sa.Column("forge_api_url", sa.Text),
+            sa.Column("forge_id", sa.Text),
+            sa.Column("rules", sa.Text),
+            sa.Column("setup_commands", sa.Text),
+            sa.Column("setup_status", sa.Text, nullable=False, server_default="NONE"),
+            sa.Column("check_suite_settings", sa.Text),
+            sa.Column("check_names", sa.Text),
+        ],
+        "runs": [
+            sa.Column("source", sa.Text, nullable=False, server_default="API"),
+            sa.Column("purpose", sa.Text, nullable=False, server_default="Code"),
+            sa.Column("metadata", sa.Text),
+            flag("opens_pull_request", default=False),
+            sa.Column("first_step", sa.Integer, nullable=False, server_default="1"),
+        ],
+        "steps": [
+            flag("is_follow_up", default=False),
+            sa.Column("file_ids", sa.Text, nullable=False, server_default="[]"),
+        ],
+        "checkpoints": [flag("is_phase_done", default=True)],
+    }
+    for table, columns in added.items():
+        for column in columns:
+            op.add_column(table, column)
+
+
+def add_tables() -> None:
+    table(
+        "pull_requests",
+        *identified("organization_id", "repository_id", "run_id"),
+        whole("number"),
+        text("title"),
+        text("url"),
+        text("state"),
+        text("head_branch"),
+        whole("date_created"),
+        whole("date_updated"),
+        sa.UniqueConstraint("repository_id", "number", name="pull_requests_repository_id_number_key"),
+        indexes=["run_id"],
+    )
+    table(
+        "sandboxes",
+        *identified("organization_id", "repository_id", "run_id"),
+        text("digest"),
+        text("status"),
+        sa.Column("exit_code", sa.Integer),
+        sa.Column("log_blob", sa.Text),
+        whole("date_created"),
+        sa.Column("date_completed", sa.BigInteger),
+        indexes=["repository_id", "run_id"],
+    )
+    table(
+        "banned_branches",
+        text("branch"),
+        *owned("organization_id", "run_id", "user_id"),
+        whole("date_created"),
+        key=["branch"],
+    )
+    table("rates", text("name"), text("passed"), whole("date_expires"), key=["name"], indexes=["date_expires"])
+    table(
+        "allowances",
+        *owned("organization_id"),
+        sa.Column("month", sa.Integer, nullable=False),
+        sa.Column("runs", sa.Integer, nullable=False),
+        key=["organization_id", "month"],
+    )
+    session_tables()
+    connection_tables()
+
+
+def session_tables() -> None:
+    table(
+        "local_sessions",
+        identifier(),
+        text("session_id"),
+        *owned("organization_id", "user_id"),
+        text("status"),
+        sa.Column("last_log", sa.Integer, nullable=False),
+        whole("date_created"),
+        whole("date_updated"),
+        sa.UniqueConstraint("organization_id", "session_id", name="local_sessions_organization_id_session_id_key"),
+    )
+    op.create_index("local_sessions_by_user", "local_sessions", ["organization_id", "user_id", "id"])
+    table(
+        "local_session_logs",
+        *owned("local_session"),
+        sa.Column("number", sa.Integer, nullable=False),
+        text("data"),
+        whole("date"),
+        key=["local_session", "number"],
+    )
+
+
+def connection_tables() -> None:
+    table(
+        "connect_tokens",
+        text("digest"),
+        *owned("organization_id", "user_id"),
+        whole("date_expires"),
+        sa.Column("date_used", sa.BigInteger),
+        key=["digest"],
+        indexes=["date_expires"],
+    )
+    table(
+        "connections",
+        *owned("organization_id"),
+        text("provider"),
+        text("account"),
+        *owned("user_id"),
+        whole("date_created"),
+        key=["organization_id", "provider", "account"],
+    )
+    table(
+        "oauth_providers",
+        identifier(),
+        text("name"),
+        text("issuer"),
+        text("authorization_endpoint"),
+        text("token_endpoint"),
+        sa.Column("default_scopes", sa.Text),
+        sa.Column("is_mcp", sa.Boolean, nullable=False),
+        sa.Column("meta", sa.Text),
+        whole("date_created"),
+        sa.UniqueConstraint("name", name="oauth_providers_name_key"),
+    )
+    table(
+        "oauth_tokens",
+        identifier(),
+        sa.Column("uuid", UUID, nullable=False),
+        *owned("organization_id", "user_id", "provider_id"),
+        sa.Column("sealed", sa.Text),
+        whole("date_created"),
+        sa.Column("date_revoked", sa.BigInteger),
+        sa.UniqueConstraint("uuid", name="oauth_tokens_uuid_key"),
+    )
+    op.create_index("oauth_tokens_by_user", "oauth_tokens", ["organization_id", "user_id", "provider_id"])
+
+
+def identifier() -> sa.Column[int]:
+    return sa.Column("id", BIG_ID, sa.Identity(), nullable=False)
+
+
+def text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False)
+
+
+def whole(name: str) -> sa.Column[int]:
+    """A large number, such as a date."""
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+def owned(*names: str) -> list[sa.Column[int]]:
+    """Columns that refer to the table that each is called after."""
+    return [sa.Column(name, BIG_ID, nullable=False) for name in names]
+
+
+def identified(*names: str) -> list[sa.Column[int]]:
+    return [identifier(), *owned(*names)]
+
+
+def table(
+    name: str,
+    *columns: sa.schema.SchemaItem,
+    key: Sequence[str] = ("id",),
+    indexes: Sequence[str] = (),
+) -> None:
+    """With the names that `tables.py` gives to keys and constraints."""
+    references = [
+        sa.ForeignKeyConstraint([column.name], [f"{REFERS[column.name]}.id"], name=f"{name}_{column.name}_fkey")
+        for column in columns
+        if isinstance(column, sa.Column) and column.name in REFERS
+    ]
+    op.create_table(
+        name,
+        *columns,
+        sa.PrimaryKeyConstraint(*key, name=f"{name}_pkey"),
+        *references,
+        sqlite_autoincrement=tuple(key) == ("id",),
+    )
+    for column in indexes:
+        op.create_index(f"{name}_{column}", name, [column])
