@@ -29,7 +29,7 @@ class EventType(StrEnum):
     WORKSPACE_PREPARED = "workspace.prepared"  # sourceSha, workSha: str, isNewBranch, isWarm: bool, durationMs: int
     # after a crash: steps: [positions], phase: str | None, isConversationKept: bool
     WORKSPACE_RESTORED = "workspace.restored"
-    # name: str: the uncommitted work of an earlier step that had not finished is back, from that artifact; reason: why not
+    # name: str, the artifact with the uncommitted work of an earlier step, which is back; or reason: str, why it is not
     WORKSPACE_WORK_RESTORED = "workspace.work_restored"
     # paths: [str], the first of `count`: an analysis changed the repository, or a step what is inside a submodule
     WORKSPACE_CHANGES_UNDONE = "workspace.changes_undone"

@@ -65,11 +65,6 @@ class Principal:
         """In the code-generation dialect, whose Tenant.User sees its own runs alone."""
         return self.role is Role.ADMIN
 
-    @property
-    def sees_runs_of_others(self) -> bool:
-        """In the agent-run dialect."""
-        return self.role in {Role.ADMIN, Role.MANAGER}
-
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
