@@ -29,6 +29,7 @@ from treadle.runner.worker import Worker
 from treadle.services.files import Files
 from treadle.services.identity import FirstAdmin, Identity
 from treadle.services.issuers import IssuerKeys, fetch_jwks, read_issuers
+from treadle.services.organizations import Organizations
 from treadle.services.repositories import Repositories
 from treadle.services.runs import Runs
 from treadle.services.secrets import EngineDefaults
@@ -120,6 +121,7 @@ async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others
                 others=[IssuerKeys(issuer, fetch_jwks, clock) for issuer in read_issuers(settings.jwt_issuers)],
                 new_uuid=new_uuid,
             ),
+            organizations=Organizations(store, clock),
             repositories=repositories,
             clock=clock,
             checks={"store": store.check, "broker": queue.check, "blobs": blobs.check},

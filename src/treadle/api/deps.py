@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from treadle.ports import Clock
 from treadle.services.files import Files
 from treadle.services.identity import Identity
+from treadle.services.organizations import Organizations
 from treadle.services.repositories import Repositories
 from treadle.services.runs import Runs
 from treadle.services.tokens import Tokens
@@ -22,6 +23,7 @@ class Services:
     files: Files
     identity: Identity
     tokens: Tokens
+    organizations: Organizations
     repositories: Repositories
     clock: Clock
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -2,30 +2,39 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import InvalidInput, NotFound
 from treadle.domain.git_url import check_branch, check_url, normalize, split_credentials
-from treadle.domain.identity import Organization
+from treadle.domain.identity import Organization, Principal
+from treadle.domain.permissions import Permission, require
 from treadle.domain.repository import Repository
 from treadle.ports import Clock, Vault
-from treadle.ports.directory import RepositoryStore
 from treadle.services.credentials import GIT_HTTP, GIT_SSH, check_ssh_key, git_secrets
+from treadle.services.organizations import OrganizationStore
 from treadle.services.recent import Recent
 
 TABLE = "repositories"
 
+#: The secret that opens the forge's API, beside those of Git.
+FORGE_TOKEN = "forge_token"  # noqa: S105 - a secret's name
+
+#: As the agent-run API's specification words it.
+NO_REPOSITORIES = "No repos found in the organization. Please add some repos and try again."
+
 MAX_NAME = 200
 MAX_URL = 10_000
+_NO_CREDENTIALS: Mapping[str, str | None] = {GIT_HTTP: None, GIT_SSH: None}
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
 
 
 class Repositories:
     """The use cases around registered repositories."""
 
-    def __init__(self, store: RepositoryStore, vault: Vault, clock: Clock, *, new_uuid: Callable[[], UUID]) -> None:
+    def __init__(self, store: OrganizationStore, vault: Vault, clock: Clock, *, new_uuid: Callable[[], UUID]) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
@@ -80,7 +89,8 @@ class Repositories:
         changed = replace(found, url=clean_url, default_branch=default_branch or found.default_branch)
         _check(name=name, url=url or found.url, default_branch=changed.default_branch, git=given, in_url=in_url)
         is_replaced = git is not None or in_url is not None
-        sealed = self._seal(organization, found.uuid, given, in_url) if is_replaced else None
+        # By name: None removes one, and those that are not named stay.
+        sealed = {**_NO_CREDENTIALS, **self._seal(organization, found.uuid, given, in_url)} if is_replaced else None
         try:
             await self._store.update_repository(changed, sealed, self._clock.now())
         finally:
@@ -97,6 +107,46 @@ class Repositories:
     async def list(self, organization_id: int) -> Sequence[Repository]:
         return await self._store.repositories(organization_id)
 
+    async def page(self, principal: Principal, *, limit: int, skip: int = 0) -> tuple[Sequence[Repository], int]:
+        """A page of the organization's, by their ids, and how many there are in all. Raises Forbidden."""
+        require(principal, Permission.READ)
+        return await self._store.repository_page(principal.organization_id, limit=limit, skip=skip)
+
+    async def get(self, principal: Principal, repository_id: int) -> Repository:
+        """Raises NotFound, also for another organization's; Forbidden."""
+        require(principal, Permission.READ)
+        try:
+            return await self._store.repository(principal.organization_id, repository_id)
+        except NotFound:
+            raise NotFound("Repository not found.") from None
+
+    async def chosen(self, principal: Principal, repository_id: int | None) -> Repository:
+        """That one; for None the organization's default, else its only one. Raises NotFound, Forbidden."""
+        if repository_id is not None:
+            return await self.get(principal, repository_id)
+        require(principal, Permission.READ)
+        default = (await self._store.organization(principal.organization_id)).default_repository_id
+        if default is not None:
+            with suppress(NotFound):  # it was removed
+                return await self._store.repository(principal.organization_id, default)
+        found, total = await self._store.repository_page(principal.organization_id, limit=1)
+        if not total:
+            raise NotFound(NO_REPOSITORIES)
+        if total > 1:
+            raise NotFound(
+                "The organization has several repositories, and none of them is its default: name one.",
+                hint="`treadle admin repo default` makes one the default.",
+            )
+        return found[0]
+
+    async def forge_token(self, repository: Repository, organization_uuid: UUID) -> str | None:
+        """Opened: its own for the forge, else what its HTTP credentials have for a password. Raises SealBroken."""
+        opened = await self._opened(repository, organization_uuid)
+        if FORGE_TOKEN in opened:
+            return opened[FORGE_TOKEN]
+        user, colon, password = opened.get(GIT_HTTP, "").strip().partition(":")
+        return (password if colon else user) or None
+
     async def find(self, organization_id: int, url: str) -> Repository | None:
         """The organization's repository of that address, however it is spelt. One that another process registered is
         found a second later: every run that is created asks."""
@@ -108,11 +158,14 @@ class Repositories:
 
     async def credentials(self, repository: Repository, organization_uuid: UUID) -> GitCredentials:
         """Opened. Raises SealBroken."""
-        opened: Mapping[str, str] = {
+        opened = await self._opened(repository, organization_uuid)
+        return GitCredentials(http=opened.get(GIT_HTTP), ssh_key=opened.get(GIT_SSH))
+
+    async def _opened(self, repository: Repository, organization_uuid: UUID) -> Mapping[str, str]:
+        return {
             name: self._vault.open(sealed, organization=organization_uuid, table=TABLE, row=f"{repository.uuid}/{name}")
             for name, sealed in (await self._store.repository_secrets(repository.id)).items()
         }
-        return GitCredentials(http=opened.get(GIT_HTTP), ssh_key=opened.get(GIT_SSH))
 
     async def _named(self, organization_id: int, name: str) -> Repository:
         for repository in await self._store.repositories(organization_id):
