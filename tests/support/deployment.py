@@ -29,6 +29,7 @@ from treadle.queues.database import DatabaseQueue, ProcessSignals
 from treadle.services.files import Files
 from treadle.services.identity import Identity
 from treadle.services.issuers import Fetch, IssuerKeys, read_issuers
+from treadle.services.organizations import Organizations
 from treadle.services.repositories import Repositories
 from treadle.services.runs import Runs
 from treadle.services.signing_keys import SigningKeys
@@ -176,6 +177,7 @@ async def deployed(folder: Path, *, fetch: Fetch = no_jwks, **overrides: object)
                 others=[IssuerKeys(issuer, fetch, clock) for issuer in read_issuers(settings.jwt_issuers)],
                 new_uuid=new_uuid,
             ),
+            organizations=Organizations(store, clock),
             repositories=repositories,
             clock=clock,
             checks={"store": store.check, "blobs": blobs.check},
