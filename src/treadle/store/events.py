@@ -60,7 +60,7 @@ def write(session: Session, run_id: int, last: int, batch: Batch, now: datetime)
     )
 
 
-def _event_of(run_id: int, row: Row) -> Event:
+def event_of(run_id: int, row: Row) -> Event:
     number, type_, data, date, step, phase = row
     return Event(
         run_id,
@@ -79,7 +79,5 @@ class Events:
 
     async def events(self, run_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return await self._executor.read(
-            lambda session: [
-                _event_of(run_id, row) for row in session.all(_AFTER, run=run_id, after=after, limit=limit)
-            ]
+            lambda session: [event_of(run_id, row) for row in session.all(_AFTER, run=run_id, after=after, limit=limit)]
         )

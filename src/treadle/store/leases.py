@@ -15,7 +15,7 @@ from treadle.store.events import write as write_events
 from treadle.store.prepared import Prepared, Row, constant
 from treadle.store.session import Executor, Session
 from treadle.store.tables import runs
-from treadle.store.transitions import end, held, lease_lost, requeue, standing
+from treadle.store.transitions import end, go_on, held, lease_lost, requeue, standing
 from treadle.store.values import micros
 
 _IS_HELD = (
@@ -116,16 +116,21 @@ class Leases:
         now: datetime,
         *,
         output: str | None = None,
-    ) -> None:
-        def work(session: Session) -> None:
-            end(session, held(session, fence), status, failure_details, now, output=output)
+    ) -> RunStatus:
+        def work(session: Session) -> RunStatus:
+            run = held(session, fence)
+            instead = go_on(session, run, status, failure_details, now)
+            if instead is not None:
+                return instead
+            end(session, run, status, failure_details, now, output=output)
+            return status
 
-        def again(session: Session) -> None:
+        def again(session: Session) -> RunStatus:
             run = standing(session, fence.run_id)
-            if run.lease != fence.lease or run.status is not status:
-                work(session)
+            is_done = run.lease == fence.lease and run.status is not RunStatus.RUNNING
+            return run.status if is_done else work(session)
 
-        await self._executor.write(work, again=again)
+        return await self._executor.write(work, again=again)
 
     async def release(self, fence: Fence, now: datetime) -> None:
         """A run that is to be killed is Killed instead: nobody else should begin with it."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, false, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, false, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
-from treadle.domain.errors import IdempotencyMismatch, NotFound
+from treadle.domain.errors import AllowanceUsedUp, IdempotencyMismatch, NotFound
 from treadle.domain.events import Draft, EventType
 from treadle.domain.identity import Principal
 from treadle.domain.run import Run, RunDraft, Step
@@ -19,7 +19,7 @@ from treadle.store.branch_key import branch_key
 from treadle.store.prepared import Prepared, constant, insert_into
 from treadle.store.run_rows import load
 from treadle.store.session import Dangling, Executor, Session, Taken
-from treadle.store.tables import idempotency_keys, run_files, runs, steps
+from treadle.store.tables import allowances, idempotency_keys, run_files, runs, steps
 from treadle.store.values import json_of, micros, plain
 
 _ZERO: ColumnElement[int] = literal_column("0")
@@ -27,7 +27,7 @@ _ZERO: ColumnElement[int] = literal_column("0")
 _GIVEN = (
     "uuid", "organization_id", "organization_uuid", "user_id", "user_uuid", "repository_id", "git_url", "branch_source",
     "branch_work", "code_guidelines", "file_ids", "generate_diff", "engine", "model", "branch_key", "holds_branch",
-    "traceparent", "event_bytes",
+    "traceparent", "event_bytes", "source", "purpose", "metadata", "opens_pull_request",
 )  # fmt: skip
 _INSERT_RUN = Prepared(
     insert_into(
@@ -40,13 +40,35 @@ _INSERT_RUN = Prepared(
         last_event=literal_column("1"),
         last_write=_ZERO,
         has_diff=false(),
+        first_step=literal_column("1"),
         date_created=bindparam("now", type_=runs.c.date_created.type),
         date_updated=bindparam("now", type_=runs.c.date_updated.type),
     ).returning(runs.c.id)
 )
 
-_STEP_GIVEN = ("run_id", "position", "uuid", "text", "is_commitable", "is_structured")
-_INSERT_STEP = Prepared(
+_NAME_BRANCH = Prepared(
+    update(runs)
+    .where(runs.c.id == bindparam("run"))
+    .values(
+        branch_work=bindparam("branch", type_=runs.c.branch_work.type),
+        branch_key=bindparam("key", type_=runs.c.branch_key.type),
+        holds_branch=bindparam("holds", type_=runs.c.holds_branch.type),
+    )
+)
+
+_COUNT = Prepared(
+    insert_or(allowances)
+    .values(
+        organization_id=bindparam("organization", type_=allowances.c.organization_id.type),
+        month=bindparam("in_month", type_=allowances.c.month.type),
+        runs=literal_column("1"),
+    )
+    .on_conflict_do_update(index_elements=[*allowances.primary_key], set_={"runs": allowances.c.runs + 1})
+    .returning(allowances.c.runs)
+)
+
+_STEP_GIVEN = ("run_id", "position", "uuid", "text", "is_commitable", "is_structured", "is_follow_up", "file_ids")
+INSERT_STEP = Prepared(
     insert_into(
         steps,
         *_STEP_GIVEN,
@@ -84,6 +106,7 @@ _KEY = Prepared(
 class _Made:
     run_id: int
     holds_branch: bool
+    branch_work: str
 
 
 class RunCreation:
@@ -101,20 +124,21 @@ class RunCreation:
         now: datetime,
         idempotency: Idempotency | None = None,
         traceparent: str | None = None,
+        monthly_runs: int | None = None,
     ) -> tuple[Run, bool]:
         steps = tuple(
             Step(step_id, position, plain(step.text), step.is_commitable, step.is_structured)
             for position, (step_id, step) in enumerate(zip(step_ids, draft.steps, strict=True), 1)
         )
 
-        key = branch_key(principal.organization_id, plain(draft.git_url), plain(draft.branch_work))
-
         def work(session: Session) -> tuple[Run, bool]:
             if idempotency is not None:
                 earlier = _earlier(session, principal, uuid, idempotency, now)
                 if earlier is not None:
                     return load(session, uuid=earlier), earlier == uuid
-            made = _insert(session, draft, principal, uuid, steps, secrets, now, key=key, traceparent=traceparent)
+            if monthly_runs is not None:
+                _use_allowance(session, principal.organization_id, monthly_runs, now)
+            made = _insert(session, draft, principal, uuid, steps, secrets, now, traceparent=traceparent)
             return _run(made, draft, principal, uuid, steps, now, traceparent), True
 
         def again(session: Session) -> tuple[Run, bool]:
@@ -151,7 +175,7 @@ def _run(
         repository_id=draft.repository_id,
         git_url=plain(draft.git_url),
         branch_source=plain(draft.branch_source),
-        branch_work=plain(draft.branch_work),
+        branch_work=made.branch_work,
         code_guidelines=plain(draft.code_guidelines),
         file_ids=draft.file_ids,
         generate_diff=draft.generate_diff,
@@ -172,6 +196,10 @@ def _run(
         steps=run_steps,
         is_blocked=not made.holds_branch,
         traceparent=plain(traceparent),
+        source=draft.source,
+        purpose=draft.purpose,
+        metadata=draft.metadata,
+        opens_pull_request=draft.opens_pull_request,
     )
 
 
@@ -184,11 +212,13 @@ def _insert(
     sealed: Mapping[str, str],
     now: datetime,
     *,
-    key: str,
     traceparent: str | None,
 ) -> _Made:
+    is_named = draft.branch_words is None
+    branch_work = plain(draft.branch_work) if is_named else ""
+    key = branch_key(principal.organization_id, plain(draft.git_url), branch_work) if is_named else None
     # First, so that on one branch the runs' ids are in the order of their turns.
-    holds_branch = branches.join(session, key, uuid)
+    holds_branch = key is None or branches.join(session, key, uuid)
     first = events.Batch([Draft(EventType.RUN_CREATED, {"steps": len(run_steps), "engine": draft.engine})])
     rows = session.all(
         _INSERT_RUN,
@@ -200,7 +230,7 @@ def _insert(
         repository_id=draft.repository_id,
         git_url=plain(draft.git_url),
         branch_source=plain(draft.branch_source),
-        branch_work=plain(draft.branch_work),
+        branch_work=branch_work,
         code_guidelines=plain(draft.code_guidelines),
         file_ids=json_of([str(one) for one in draft.file_ids]) if draft.file_ids else "[]",
         generate_diff=draft.generate_diff,
@@ -210,28 +240,52 @@ def _insert(
         holds_branch=holds_branch,
         traceparent=plain(traceparent),
         event_bytes=first.size,
+        source=draft.source.value,
+        purpose=draft.purpose.value,
+        metadata=None if draft.metadata is None else json_of(draft.metadata),
+        opens_pull_request=draft.opens_pull_request,
         now=micros(now),
     )
     run_id: int = rows[0][0]
+    if key is None:
+        branch_work = f"treadle/{run_id}-{plain(draft.branch_words)}"
+        key = branch_key(principal.organization_id, plain(draft.git_url), branch_work)
+        holds_branch = branches.join(session, key, uuid)
+        session.run(_NAME_BRANCH, run=run_id, branch=branch_work, key=key, holds=holds_branch)
     session.many(
-        _INSERT_STEP,
-        [
-            {
-                "run_id": run_id,
-                "position": step.position,
-                "uuid": str(step.id),
-                "text": step.text,
-                "is_commitable": step.is_commitable,
-                "is_structured": step.is_structured,
-            }
-            for step in run_steps
-        ],
+        INSERT_STEP,
+        [step_row(run_id, step) for step in run_steps],
     )
     events.write(session, run_id, 1, first, now)
     secrets.add(session, uuid, principal.organization_id, sealed, now)
     if draft.file_ids:
         session.many(_INSERT_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in dict.fromkeys(draft.file_ids)])
-    return _Made(run_id, holds_branch)
+    return _Made(run_id, holds_branch, branch_work)
+
+
+def step_row(run_id: int, step: Step) -> Mapping[str, object]:
+    """What INSERT_STEP takes."""
+    return {
+        "run_id": run_id,
+        "position": step.position,
+        "uuid": str(step.id),
+        "text": plain(step.text),
+        "is_commitable": step.is_commitable,
+        "is_structured": step.is_structured,
+        "is_follow_up": step.is_follow_up,
+        "file_ids": json_of([str(one) for one in step.file_ids]) if step.file_ids else "[]",
+    }
+
+
+def _use_allowance(session: Session, organization_id: int, monthly_runs: int, now: datetime) -> None:
+    """Raises AllowanceUsedUp; then nothing is counted, as nothing of this transaction is."""
+    month = now.astimezone(UTC)
+    rows = session.all(_COUNT, organization=organization_id, in_month=month.year * 100 + month.month)
+    if rows[0][0] > monthly_runs:
+        raise AllowanceUsedUp(
+            f"The organization has made its {monthly_runs:,} runs of this month.",
+            hint="An administrator can change that: `treadle admin org limit`.",
+        )
 
 
 def _earlier(

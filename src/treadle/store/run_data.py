@@ -58,6 +58,7 @@ class RunData:
                 base_sha=checkpoint.base_sha,
                 output=plain(checkpoint.output),
                 structured_output=structured_json(checkpoint.structured_output),
+                is_phase_done=checkpoint.is_phase_done,
             )
 
         try:
@@ -69,7 +70,7 @@ class RunData:
         row = await self._executor.glance(lambda session: session.one(_CHECKPOINT, run=run_id))
         if row is None:
             return None
-        _, step, phase, conversation, engine, session_blob, patch_blob, base_sha, output, structured = row
+        _, step, phase, conversation, engine, session_blob, patch_blob, base_sha, output, structured, is_done = row
         return Checkpoint(
             run_id,
             step,
@@ -81,6 +82,7 @@ class RunData:
             base_sha,
             output,
             structured_of(structured),
+            bool(is_done),
         )
 
     async def add_artifact(self, fence: Fence, artifact: Artifact) -> None:

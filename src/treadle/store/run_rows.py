@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, null, select
 
 from treadle.domain.errors import NotFound
-from treadle.domain.run import EngineName, Run, Step, Usage
+from treadle.domain.run import EngineName, Run, RunPurpose, RunSource, Step, Usage
 from treadle.domain.states import Phase, RunStatus, StepStatus
 from treadle.store.prepared import Prepared, Row
 from treadle.store.session import Session
@@ -44,6 +44,11 @@ RUN_COLUMNS = (
     runs.c.date_kill_requested,
     runs.c.holds_branch,
     runs.c.traceparent,
+    runs.c.source,
+    runs.c.purpose,
+    runs.c.metadata,
+    runs.c.opens_pull_request,
+    runs.c.first_step,
 )
 
 STEP_COLUMNS = (
@@ -64,6 +69,8 @@ STEP_COLUMNS = (
     steps.c.output_tokens,
     steps.c.cost_usd,
     steps.c.duration_ms,
+    steps.c.is_follow_up,
+    steps.c.file_ids,
 )
 
 #: The same without what a list leaves out.
@@ -83,6 +90,8 @@ _RUN_STATUSES = {status.value: status for status in RunStatus}
 _STEP_STATUSES = {status.value: status for status in StepStatus}
 _PHASES: dict[str | None, Phase | None] = {None: None, **{phase.value: phase for phase in Phase}}
 _ENGINES = {engine.value: engine for engine in EngineName}
+_SOURCES = {source.value: source for source in RunSource}
+_PURPOSES = {purpose.value: purpose for purpose in RunPurpose}
 
 
 def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
@@ -90,7 +99,7 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         id_, uuid, organization_id, organization_uuid, user_id, user_uuid, repository_id, git_url, branch_source,
         branch_work, code_guidelines, file_ids, generate_diff, engine, model, status, failure_details, lease,
         lost_workers, last_event, has_diff, created, updated, started, completed, ping, kill,
-        holds_branch, traceparent,
+        holds_branch, traceparent, source, purpose, metadata, opens_pull_request, first_step,
     ) = row  # fmt: skip
     return Run(
         id_,
@@ -104,7 +113,7 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         branch_source,
         branch_work,
         code_guidelines,
-        () if file_ids == "[]" else tuple(map(UUID, json.loads(file_ids))),
+        _uuids(file_ids),
         bool(generate_diff),
         _ENGINES[engine],
         model,
@@ -123,13 +132,18 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         tuple(run_steps),
         status == RunStatus.NEW and not holds_branch,
         traceparent,
+        _SOURCES[source],
+        _PURPOSES[purpose],
+        None if metadata is None else json.loads(metadata),
+        bool(opens_pull_request),
+        first_step,
     )
 
 
 def step_of(row: Row) -> Step:
     (
         uuid, position, text, is_commitable, is_structured, status, phase, output, structured_output, failure_details,
-        commit_sha, started, completed, input_tokens, output_tokens, cost_usd, duration_ms,
+        commit_sha, started, completed, input_tokens, output_tokens, cost_usd, duration_ms, is_follow_up, file_ids,
     ) = row  # fmt: skip
     return Step(
         UUID(uuid),
@@ -146,7 +160,13 @@ def step_of(row: Row) -> Step:
         optional_date(started),
         optional_date(completed),
         Usage(input_tokens, output_tokens, cost_usd, duration_ms),
+        bool(is_follow_up),
+        _uuids(file_ids),
     )
+
+
+def _uuids(text: str) -> tuple[UUID, ...]:
+    return () if text == "[]" else tuple(map(UUID, json.loads(text)))
 
 
 def load(session: Session, *, uuid: UUID | None = None, run_id: int | None = None) -> Run:

@@ -17,9 +17,11 @@ from treadle.store.measured import measured
 from treadle.store.organizations import Organizations
 from treadle.store.prepared import Prepared
 from treadle.store.repositories import Repositories
+from treadle.store.resuming import Resuming
 from treadle.store.retention import Retention
 from treadle.store.run_creation import RunCreation
 from treadle.store.run_data import RunData
+from treadle.store.run_log import RunLog
 from treadle.store.runs import Runs
 from treadle.store.session import Executor
 from treadle.store.sqlite import SqliteExecutor
@@ -34,7 +36,9 @@ _REVISION = Prepared(
 
 class SqlStore(
     RunCreation,
+    Resuming,
     Runs,
+    RunLog,
     Claims,
     Leases,
     Sweeps,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, func, literal_column, select, update
 
 from treadle.domain.errors import LeaseLost, NotFound
 from treadle.domain.events import Draft, EventType
@@ -15,7 +15,7 @@ from treadle.ports import Fence
 from treadle.store import branches, events, secrets
 from treadle.store.prepared import Prepared, Row, among, constant
 from treadle.store.session import Session
-from treadle.store.tables import checkpoints, runs, steps
+from treadle.store.tables import runs, steps
 from treadle.store.values import micros, plain
 
 _run = select(
@@ -67,7 +67,17 @@ _FAIL_RUNNING_STEP = Prepared(
     )
     .returning(steps.c.position, steps.c.phase)
 )
-_FORGET = Prepared(delete(checkpoints).where(checkpoints.c.run_id == bindparam("run")))
+_FOLLOW_UP = Prepared(
+    select(steps.c.position)
+    .join_from(runs, steps, steps.c.run_id == runs.c.id)
+    .where(
+        runs.c.id == bindparam("run"),
+        steps.c.position >= runs.c.first_step,
+        steps.c.is_follow_up,
+        steps.c.status == constant(StepStatus.NOT_STARTED),
+    )
+    .limit(literal_column("1"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +149,44 @@ def end(
     output: str | None = None,
     lost_workers: int | None = None,
 ) -> None:
-    """To a terminal status. The running step fails; secrets and checkpoint go; `run.finished` is the last event; the
-    next run may have the work branch."""
+    """To a terminal status. The running step fails; secrets go; `run.finished`, with the step that failed, is the last
+    event; the next run may have the work branch. The checkpoint stays: with it a resume goes on with the
+    conversation."""
     if status not in RUN_TERMINAL:
         raise ValueError(f"{status} ends no run.")
-    said = [
+    said = _fail_running_step(session, run, details, output, now)
+    failed = said[-1].step if said else None
+    said.append(Draft(EventType.RUN_FINISHED, {"status": status, "failureDetails": details}, failed))
+    lost = run.lost_workers if lost_workers is None else lost_workers
+    _move(session, run, status, now, said, details=plain(details), lost_workers=lost)
+    secrets.erase(session, run.uuid)
+    if run.branch_key is not None:
+        branches.leave(session, run.branch_key, run.uuid, now)
+
+
+def go_on(session: Session, run: Standing, status: RunStatus, details: str | None, now: datetime) -> RunStatus | None:
+    """In the place of the end that it would have: New, where a follow-up waits; Killed, where the run is to be killed
+    before that. None when there is nothing to go on with, or the failure was no step's, which would only come again."""
+    if status is RunStatus.KILLED or session.one(_FOLLOW_UP, run=run.run_id) is None:
+        return None
+    if run.kill_requested is not None:
+        end(session, run, RunStatus.KILLED, details, now)
+        return RunStatus.KILLED
+    said = _fail_running_step(session, run, details, None, now) if status is RunStatus.FAILED else []
+    if status is RunStatus.FAILED and not said:
+        return None
+    said.append(Draft(EventType.RUN_REQUEUED, {"reason": "follow_up", "lease": run.lease}))
+    _move(session, run, RunStatus.NEW, now, said, details=None, lost_workers=0)
+    return RunStatus.NEW
+
+
+def _fail_running_step(
+    session: Session, run: Standing, details: str | None, output: str | None, now: datetime
+) -> list[Draft]:
+    return [
         Draft(
             EventType.STEP_FINISHED,
-            {"status": StepStatus.FAILED, "failureDetails": details},
+            {"status": StepStatus.FAILED, "failureDetails": details, "output": None},
             step=position,
             phase=None if phase is None else Phase(phase),
         )
@@ -154,13 +194,6 @@ def end(
             _FAIL_RUNNING_STEP, run=run.run_id, details=plain(details), kept=plain(output), now=micros(now)
         )
     ]
-    said.append(Draft(EventType.RUN_FINISHED, {"status": status, "failureDetails": details}))
-    lost = run.lost_workers if lost_workers is None else lost_workers
-    _move(session, run, status, now, said, details=plain(details), lost_workers=lost)
-    secrets.erase(session, run.uuid)
-    session.run(_FORGET, run=run.run_id)
-    if run.branch_key is not None:
-        branches.leave(session, run.branch_key, run.uuid, now)
 
 
 def _move(
