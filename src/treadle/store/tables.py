@@ -106,7 +106,7 @@ memberships = Table(
     "memberships",
     metadata,
     Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
-    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), primary_key=True, index=True),
     Column("role", Text, nullable=False),
     one_of("role", Role),
 )
@@ -160,6 +160,7 @@ repositories = Table(
     Column("check_suite_settings", Text),  # JSON; null: the defaults
     Column("check_names", Text),  # JSON: [str]
     UniqueConstraint("organization_id", "name"),
+    Index("repositories_by_organization", "organization_id", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -394,7 +395,7 @@ pull_requests = Table(
     identifier(),
     Column("organization_id", ForeignKey("organizations.id"), nullable=False),
     Column("repository_id", ForeignKey("repositories.id"), nullable=False),
-    Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False),  # the first that had it
     Column("number", BigInteger, nullable=False),
     Column("title", Text, nullable=False),
     Column("url", Text, nullable=False),
@@ -406,13 +407,21 @@ pull_requests = Table(
     sqlite_autoincrement=True,
 )
 
+#: Which runs list which: one that finds a pull request open on its branch has it too, and does not take it away.
+pull_request_runs = Table(
+    "pull_request_runs",
+    metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("pull_request_id", ForeignKey("pull_requests.id"), primary_key=True),
+)
+
 #: Executions of repositories' setup commands.
 sandboxes = Table(
     "sandboxes",
     metadata,
     identifier(),
     Column("organization_id", ForeignKey("organizations.id"), nullable=False),
-    Column("repository_id", ForeignKey("repositories.id"), nullable=False, index=True),
+    Column("repository_id", ForeignKey("repositories.id"), nullable=False),
     Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
     Column("digest", Text, nullable=False),
     Column("status", Text, nullable=False),
@@ -420,6 +429,7 @@ sandboxes = Table(
     Column("log_blob", Text),
     Column("date_created", Date, nullable=False),
     Column("date_completed", Date),
+    Index("sandboxes_by_repository", "repository_id", "id"),
     sqlite_autoincrement=True,
 )
 

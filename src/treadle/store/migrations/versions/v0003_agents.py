@@ -24,6 +24,7 @@ REFERS = {
     "user_id": "users",
     "repository_id": "repositories",
     "run_id": "runs",
+    "pull_request_id": "pull_requests",
     "local_session": "local_sessions",
     "provider_id": "oauth_providers",
 }
@@ -86,6 +87,8 @@ def add_columns() -> None:
     for table, columns in added.items():
         for column in columns:
             op.add_column(table, column)
+    op.create_index("memberships_user_id", "memberships", ["user_id"])
+    op.create_index("repositories_by_organization", "repositories", ["organization_id", "id"])
 
 
 def add_tables() -> None:
@@ -100,8 +103,8 @@ def add_tables() -> None:
         whole("date_created"),
         whole("date_updated"),
         sa.UniqueConstraint("repository_id", "number", name="pull_requests_repository_id_number_key"),
-        indexes=["run_id"],
     )
+    table("pull_request_runs", *owned("run_id", "pull_request_id"), key=["run_id", "pull_request_id"])
     table(
         "sandboxes",
         *identified("organization_id", "repository_id", "run_id"),
@@ -111,8 +114,9 @@ def add_tables() -> None:
         sa.Column("log_blob", sa.Text),
         whole("date_created"),
         sa.Column("date_completed", sa.BigInteger),
-        indexes=["repository_id", "run_id"],
+        indexes=["run_id"],
     )
+    op.create_index("sandboxes_by_repository", "sandboxes", ["repository_id", "id"])
     table(
         "banned_branches",
         text("branch"),
