@@ -16,11 +16,12 @@ from treadle.domain.errors import (
     RepositoryNotFound,
 )
 from treadle.domain.git_url import parse
+from treadle.hosts import is_public
 from treadle.workspace import access as subject
 from treadle.workspace.access import _over_http, _ssh_environment, http_user_and_password
 from treadle.workspace.failures import remote_failure
 from treadle.workspace.git import Git, base_environment, last_line, verb
-from treadle.workspace.hosts import is_public, public_addresses, refuse_private
+from treadle.workspace.hosts import public_addresses, refuse_private
 
 
 @pytest.mark.parametrize(
