@@ -61,7 +61,8 @@ class RepositoryStore(Protocol):
         those named are replaced, None removes one, the others stay. NotFound."""
 
     async def remove_repository(self, repository_id: int) -> None:
-        """With its secrets, and its name is free again. Runs that were made with it keep its id. NotFound."""
+        """With its secrets, rules and setup commands, and its name is free again. Runs that were made with it keep its
+        id. NotFound."""
 
     async def repository(self, organization_id: int, repository_id: int) -> Repository:
         """Raises NotFound, also for another organization's and for one that was removed."""
@@ -76,7 +77,8 @@ class RepositoryStore(Protocol):
 
     async def find_repository(self, organization_id: int, url: str) -> Repository | None: ...
     async def repository_secrets(self, repository_id: int) -> Mapping[str, str]:
-        """Sealed, by name: `git_http`, `git_ssh`, `forge_token`."""
+        """Sealed, by name: `git_http`, `git_ssh`, `forge_token`; of a repository that was removed there are none.
+        Raises NotFound for an unknown one."""
 
     async def set_setup(
         self,
@@ -99,7 +101,7 @@ class SetupStore(Protocol):
     """Executions of setup commands."""
 
     async def add_sandbox(self, fence: Fence, repository_id: int, digest: str, now: datetime) -> SetupSandbox:
-        """RUNNING. Raises LeaseLost."""
+        """RUNNING. Raises LeaseLost; NotFound for an unknown repository."""
 
     async def finish_sandbox(
         self,
@@ -111,10 +113,10 @@ class SetupStore(Protocol):
         exit_code: int | None,
         log_blob: str | None,
     ) -> None:
-        """Raises LeaseLost, NotFound."""
+        """Raises LeaseLost; NotFound unless it is this run's."""
 
     async def sandbox(self, organization_id: int, sandbox_id: int) -> SetupSandbox:
-        """Raises NotFound."""
+        """Raises NotFound, also for one of a repository that was removed."""
 
     async def sandboxes(self, repository_id: int, *, limit: int) -> Sequence[SetupSandbox]:
         """Newest first."""
@@ -124,7 +126,9 @@ class PullRequestStore(Protocol):
     """What runs opened at forges, and the branches whose checks wake nobody any more."""
 
     async def put_pull_request(self, fence: Fence, pull_request: PullRequest, now: datetime) -> PullRequest:
-        """With its id. One that the repository has under that number already is brought up to date. LeaseLost."""
+        """With its id. One that the repository has under that number already is brought up to date; it keeps its id, its
+        date and the run that it was opened by, and this run lists it, too. LeaseLost; NotFound for an unknown
+        repository."""
 
     async def pull_request(self, organization_id: int, pull_request_id: int) -> PullRequest:
         """Raises NotFound."""
@@ -135,12 +139,14 @@ class PullRequestStore(Protocol):
         """Raises NotFound."""
 
     async def pull_requests_of(self, run_ids: Sequence[int]) -> Mapping[int, Sequence[PullRequest]]:
-        """By the run's id, in the order of their ids; runs without any are left out."""
+        """By the run's id, in the order of their ids: those that the run opened or found open on its branch, so that
+        one may be several runs'. Runs without any are left out."""
 
     async def ban_branch(
         self, organization_id: int, git_url: str, branch: str, *, run_id: int, user_id: int, now: datetime
     ) -> Sequence[int]:
-        """Flags the branch (again is harmless); the ids of the organization's living runs that work on it."""
+        """Flags the branch (again is harmless: the first flag stays); the ids of the organization's living runs that
+        work on it. NotFound for an unknown run, user or organization."""
 
     async def unban_branch(self, organization_id: int, git_url: str, branch: str) -> bool:
         """Whether it was flagged."""

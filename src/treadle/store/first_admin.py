@@ -42,6 +42,7 @@ class FirstAdmin:
                 digest=digest,
                 date_created=micros(now),
                 date_expires=None,
+                reaches_all=False,
             )
             return Organization(organization_id, uuid, plain(name), now), user
 

@@ -15,13 +15,14 @@ from treadle.store.values import date_of, micros, optional_date, plain, shared_u
 
 _KEY_COLUMNS = (
     api_keys.c.id, api_keys.c.organization_id, api_keys.c.user_id, api_keys.c.name, api_keys.c.prefix,
-    api_keys.c.date_created, api_keys.c.date_expires, api_keys.c.date_revoked,
+    api_keys.c.date_created, api_keys.c.date_expires, api_keys.c.date_revoked, api_keys.c.reaches_all,
 )  # fmt: skip
-_GIVEN = ("organization_id", "user_id", "name", "prefix", "digest", "date_created", "date_expires")
+_GIVEN = ("organization_id", "user_id", "name", "prefix", "digest", "date_created", "date_expires", "reaches_all")
 ADD = Prepared(insert_into(api_keys, *_GIVEN).returning(*_KEY_COLUMNS))
 _KEYS = Prepared(
     select(*_KEY_COLUMNS).where(api_keys.c.organization_id == bindparam("organization")).order_by(api_keys.c.id)
 )
+_BY_DIGEST = Prepared(select(*_KEY_COLUMNS).where(api_keys.c.digest == bindparam("made")))
 _FOUND = Prepared(select(api_keys.c.id).where(api_keys.c.id == bindparam("key")))
 _REVOKE = Prepared(
     update(api_keys)
@@ -29,15 +30,9 @@ _REVOKE = Prepared(
     .values(date_revoked=bindparam("now", type_=api_keys.c.date_revoked.type))
 )
 
-_PRINCIPAL = select(
-    organizations.c.id,
-    organizations.c.uuid,
-    users.c.id,
-    users.c.uuid,
-    users.c.email,
-    users.c.name,
-    memberships.c.role,
-)
+_PRINCIPAL = (
+    organizations.c.id, organizations.c.uuid, users.c.id, users.c.uuid, users.c.email, users.c.name, memberships.c.role,
+)  # fmt: skip
 
 
 def _is_member() -> ColumnElement[bool]:
@@ -46,20 +41,27 @@ def _is_member() -> ColumnElement[bool]:
 
 # A key outlives its user's membership; then it speaks for somebody without a role.
 _BY_KEY = Prepared(
-    _PRINCIPAL.select_from(
+    select(*_PRINCIPAL, api_keys.c.reaches_all)
+    .select_from(
         api_keys.join(organizations, organizations.c.id == api_keys.c.organization_id)
         .join(users, users.c.id == api_keys.c.user_id)
         .outerjoin(memberships, _is_member())
-    ).where(
+    )
+    .where(
         api_keys.c.digest == bindparam("digest"),
         api_keys.c.date_revoked.is_(None),
         or_(api_keys.c.date_expires.is_(None), api_keys.c.date_expires > bindparam("now")),
     )
 )
 _BY_UUIDS = Prepared(
-    _PRINCIPAL.select_from(
-        organizations.join(users, users.c.uuid == bindparam("user")).join(memberships, _is_member())
-    ).where(organizations.c.uuid == bindparam("organization"))
+    select(*_PRINCIPAL)
+    .select_from(organizations.join(users, users.c.uuid == bindparam("user")).join(memberships, _is_member()))
+    .where(organizations.c.uuid == bindparam("organization"))
+)
+_BY_IDS = Prepared(
+    select(*_PRINCIPAL)
+    .select_from(organizations.join(users, users.c.id == bindparam("user")).join(memberships, _is_member()))
+    .where(organizations.c.id == bindparam("organization"))
 )
 
 _ADD_SIGNING_KEY = Prepared(insert_into(signing_keys))
@@ -86,25 +88,34 @@ class Keys:
         digest: str,
         now: datetime,
         expires: datetime | None,
+        reaches_all: bool = False,
     ) -> ApiKey:
-        try:
-            rows = await self._executor.write(
-                lambda session: session.all(
-                    ADD,
-                    organization_id=organization_id,
-                    user_id=user_id,
-                    name=plain(name),
-                    prefix=plain(prefix),
-                    digest=digest,
-                    date_created=micros(now),
-                    date_expires=micros(expires),
-                )
+        def work(session: Session) -> ApiKey:
+            rows = session.all(
+                ADD,
+                organization_id=organization_id,
+                user_id=user_id,
+                name=plain(name),
+                prefix=plain(prefix),
+                digest=digest,
+                date_created=micros(now),
+                date_expires=micros(expires),
+                reaches_all=reaches_all,
             )
+            return _key_of(rows[0])
+
+        def again(session: Session) -> ApiKey:
+            row = session.one(_BY_DIGEST, made=digest)
+            made = None if row is None else _key_of(row)
+            is_ours = made is not None and (made.user_id, made.date_created) == (user_id, now)
+            return made if made is not None and is_ours else work(session)
+
+        try:
+            return await self._executor.write(work, again=again)
         except Taken as error:
             raise Conflict("This API key exists already.") from error
         except Dangling as error:
             raise NotFound(f"There is no organization {organization_id} or no user {user_id}.") from error
-        return _key_of(rows[0])
 
     async def api_keys(self, organization_id: int) -> Sequence[ApiKey]:
         rows = await self._executor.read(lambda session: session.all(_KEYS, organization=organization_id))
@@ -117,15 +128,21 @@ class Keys:
             if not session.run(_REVOKE, key=key_id, now=micros(now)) and session.one(_FOUND, key=key_id) is None:
                 raise NotFound(f"There is no API key {key_id}.")
 
-        await self._executor.write(work)
+        await self._executor.write(work, again=work)
 
     async def principal_by_key(self, digest: str, now: datetime) -> Principal | None:
         row = await self._executor.glance(lambda session: session.one(_BY_KEY, digest=digest, now=micros(now)))
-        return None if row is None else _principal_of(row)
+        return None if row is None else _principal_of(row[:-1], reaches_all=bool(row[-1]))
 
     async def principal_by_uuids(self, organization: UUID, user: UUID) -> Principal | None:
         row = await self._executor.glance(
             lambda session: session.one(_BY_UUIDS, organization=str(organization), user=str(user))
+        )
+        return None if row is None else _principal_of(row)
+
+    async def principal_in(self, organization_id: int, user_id: int) -> Principal | None:
+        row = await self._executor.glance(
+            lambda session: session.one(_BY_IDS, organization=organization_id, user=user_id)
         )
         return None if row is None else _principal_of(row)
 
@@ -150,13 +167,21 @@ class Keys:
 
 
 def _key_of(row: Row) -> ApiKey:
-    id_, organization_id, user_id, name, prefix, created, expires, revoked = row
+    id_, organization_id, user_id, name, prefix, created, expires, revoked, reaches_all = row
     return ApiKey(
-        id_, organization_id, user_id, name, prefix, date_of(created), optional_date(expires), optional_date(revoked)
+        id_,
+        organization_id,
+        user_id,
+        name,
+        prefix,
+        date_of(created),
+        optional_date(expires),
+        optional_date(revoked),
+        bool(reaches_all),
     )
 
 
-def _principal_of(row: Row) -> Principal:
+def _principal_of(row: Row, *, reaches_all: bool = False) -> Principal:
     organization_id, organization_uuid, user_id, user_uuid, email, name, role = row
     return Principal(
         organization_id,
@@ -166,4 +191,5 @@ def _principal_of(row: Row) -> Principal:
         email,
         name,
         None if role is None else Role(role),
+        reaches_all,
     )

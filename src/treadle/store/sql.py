@@ -6,6 +6,7 @@ from sqlalchemy import column, select, table
 
 from treadle.store import schema
 from treadle.store.address import SqliteAddress, parse
+from treadle.store.bans import Bans
 from treadle.store.claims import Claims
 from treadle.store.events import Events
 from treadle.store.figures import Figures
@@ -14,8 +15,10 @@ from treadle.store.first_admin import FirstAdmin
 from treadle.store.keys import Keys
 from treadle.store.leases import Leases
 from treadle.store.measured import measured
+from treadle.store.members import Members
 from treadle.store.organizations import Organizations
 from treadle.store.prepared import Prepared
+from treadle.store.pull_requests import PullRequests
 from treadle.store.repositories import Repositories
 from treadle.store.resuming import Resuming
 from treadle.store.retention import Retention
@@ -23,6 +26,7 @@ from treadle.store.run_creation import RunCreation
 from treadle.store.run_data import RunData
 from treadle.store.run_log import RunLog
 from treadle.store.runs import Runs
+from treadle.store.sandboxes import Sandboxes
 from treadle.store.session import Executor
 from treadle.store.sqlite import SqliteExecutor
 from treadle.store.sweep import Sweeps
@@ -49,7 +53,11 @@ class SqlStore(
     Organizations,
     FirstAdmin,
     Keys,
+    Members,
     Repositories,
+    Sandboxes,
+    PullRequests,
+    Bans,
     Retention,
 ):
     """Everything Treadle remembers, in one database. `open` makes one."""
