@@ -126,9 +126,9 @@ class PullRequestStore(Protocol):
     """What runs opened at forges, and the branches whose checks wake nobody any more."""
 
     async def put_pull_request(self, fence: Fence, pull_request: PullRequest, now: datetime) -> PullRequest:
-        """With its id. One that the repository has under that number already is brought up to date; it keeps its id, its
-        date and the run that it was opened by, and this run lists it, too. LeaseLost; NotFound for an unknown
-        repository."""
+        """With its id. One that the repository has under that number already is brought up to date: it keeps its id,
+        its date and the run that opened it, and this run lists it, too. LeaseLost; NotFound for an unknown repository.
+        """
 
     async def pull_request(self, organization_id: int, pull_request_id: int) -> PullRequest:
         """Raises NotFound."""
