@@ -211,7 +211,7 @@ class LocalSessionStore(Protocol):
     async def local_session_logs(
         self, id_: int, *, limit: int, skip: int = 0, reverse: bool = False
     ) -> tuple[Sequence[SessionLog], int]:
-        """A page, oldest first unless `reverse`, and how many there are in all."""
+        """A page, oldest first unless `reverse`, and how many there are in all. Raises NotFound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,11 @@ class Connection:
 class ConnectionStore(Protocol):
     """Accounts and tokens elsewhere."""
 
-    async def add_connect_token(self, digest: str, organization_id: int, user_id: int, expires: datetime) -> None: ...
+    async def add_connect_token(
+        self, digest: str, organization_id: int, user_id: int, now: datetime, expires: datetime
+    ) -> None:
+        """Forgets expired ones on the way. Conflict, NotFound."""
+
     async def use_connect_token(self, digest: str, provider: str, account: str, now: datetime) -> Connection | None:
         """Uses the token up and connects the account with its user (in the place of another user it may have had). None
         for a token that is unknown, used or expired."""
@@ -246,7 +250,8 @@ class ConnectionStore(Protocol):
     async def add_oauth_token(
         self, uuid: UUID, organization_id: int, user_id: int, provider_id: int, sealed: str, now: datetime
     ) -> None:
-        """Raises NotFound for an unknown provider."""
+        """In the place of those that the user had with the provider, which are erased. Raises NotFound for an unknown
+        provider."""
 
     async def connected_providers(self, organization_id: int, user_id: int | None) -> Sequence[str]:
         """Names of the providers that the user (None: anybody of the organization) has an active token with, each

@@ -8,17 +8,21 @@ from treadle.store import schema
 from treadle.store.address import SqliteAddress, parse
 from treadle.store.bans import Bans
 from treadle.store.claims import Claims
+from treadle.store.connections import Connections
 from treadle.store.events import Events
 from treadle.store.figures import Figures
 from treadle.store.files import Files
 from treadle.store.first_admin import FirstAdmin
 from treadle.store.keys import Keys
 from treadle.store.leases import Leases
+from treadle.store.local_sessions import LocalSessions
 from treadle.store.measured import measured
 from treadle.store.members import Members
+from treadle.store.oauth import OAuth
 from treadle.store.organizations import Organizations
 from treadle.store.prepared import Prepared
 from treadle.store.pull_requests import PullRequests
+from treadle.store.rates import Rates
 from treadle.store.repositories import Repositories
 from treadle.store.resuming import Resuming
 from treadle.store.retention import Retention
@@ -58,6 +62,10 @@ class SqlStore(
     Sandboxes,
     PullRequests,
     Bans,
+    Rates,
+    LocalSessions,
+    Connections,
+    OAuth,
     Retention,
 ):
     """Everything Treadle remembers, in one database. `open` makes one."""

@@ -336,6 +336,7 @@ checkpoints = Table(
     Column("output", Text),
     Column("structured_output", Text),  # JSON
     Column("is_phase_done", Boolean, nullable=False, server_default=true()),
+    Column("size", BigInteger, nullable=False, server_default="0"),  # bytes of both blobs
     one_of("phase", Phase),
     one_of("engine", EngineName),
     ForeignKeyConstraint(["run_id", "step"], ["steps.run_id", "steps.position"]),
@@ -476,6 +477,7 @@ local_sessions = Table(
     Column("date_updated", Date, nullable=False),
     UniqueConstraint("organization_id", "session_id"),
     Index("local_sessions_by_user", "organization_id", "user_id", "id"),
+    Index("local_sessions_by_organization", "organization_id", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -82,7 +82,10 @@ def add_columns() -> None:
             flag("is_follow_up", default=False),
             sa.Column("file_ids", sa.Text, nullable=False, server_default="[]"),
         ],
-        "checkpoints": [flag("is_phase_done", default=True)],
+        "checkpoints": [
+            flag("is_phase_done", default=True),
+            sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
+        ],
     }
     for table, columns in added.items():
         for column in columns:
@@ -149,6 +152,7 @@ def session_tables() -> None:
         sa.UniqueConstraint("organization_id", "session_id", name="local_sessions_organization_id_session_id_key"),
     )
     op.create_index("local_sessions_by_user", "local_sessions", ["organization_id", "user_id", "id"])
+    op.create_index("local_sessions_by_organization", "local_sessions", ["organization_id", "id"])
     table(
         "local_session_logs",
         *owned("local_session"),
