@@ -123,6 +123,7 @@ async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others
             ),
             organizations=Organizations(store, clock),
             repositories=repositories,
+            rates=store,
             clock=clock,
             checks={"store": store.check, "broker": queue.check, "blobs": blobs.check},
         )
@@ -241,7 +242,7 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
 
 def sweeper(parts: Parts) -> Sweeper:
     """Finds what other processes left behind; any number may run."""
-    return Sweeper(parts.store, parts.blobs, parts.queue, parts.signals, parts.clock, Limits.of(parts.settings))
+    return Sweeper(parts.store, parts.queue, parts.signals, parts.clock, Limits.of(parts.settings))
 
 
 def _defaults(settings: Settings) -> EngineDefaults:

@@ -228,6 +228,7 @@ class Checkpoint:
     output: str | None = None  # the last answer
     structured_output: StructuredOutput | None = None
     is_phase_done: bool = True  # False: it failed, and only the conversation counts
+    size: int = 0  # bytes of both blobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,20 +351,20 @@ class RetentionStore(Protocol):
         """Ended before then, with more events than the last; by their ids, those greater than `after`."""
 
     async def runs_with_artifacts(self, *, before: datetime, after: int = 0, limit: int = 1000) -> Sequence[Spent]:
-        """Ended before then, with artifacts; in the same order."""
+        """Ended before then, with artifacts or a conversation that a resume would go on with; in the same order."""
 
     async def prune_events(self, run_id: int) -> int:
         """Removes all but the last event; how many. Nothing for a run that lives (again)."""
 
     async def prune_artifacts(self, run_id: int) -> Sequence[Artifact]:
-        """Removes them, and the mark that there is a diff; their bytes are the caller's to remove. Nothing for a run
-        that lives (again)."""
+        """Removes them, the mark that there is a diff, and the checkpoint, whose blobs come with the artifacts; the bytes
+        are the caller's to remove. Nothing for a run that lives (again)."""
 
     async def blobs_of_ended(self, run_uuids: Sequence[UUID]) -> Mapping[UUID, frozenset[str]]:
-        """Those of the runs that have ended, each with the keys of the blobs that its artifacts name."""
+        """Those of the runs that have ended, each with the keys of the blobs that its artifacts and checkpoint name."""
 
     async def sizes(self) -> tuple[int, int]:
-        """Bytes in all of the events, and of the artifacts, of runs that have ended."""
+        """Bytes in all of the events, and of the artifacts and conversations, of runs that have ended."""
 
 
 class Store(RunStore, FileStore, IdentityStore, RetentionStore, Directory, Protocol):
@@ -672,6 +672,10 @@ class Workspace(Protocol):
     async def set_aside(self) -> Sequence[str]:
         """Makes what is there now no part of any commit: changed files are put back, and untracked ones stay where they
         are, unseen from now on. The paths of either."""
+
+    async def unversioned(self) -> Sequence[bytes]:
+        """Paths of everything in the tree that no commit holds, ignored ones too; a directory that holds nothing else
+        is one, with a slash at its end."""
 
     async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
         """Writes the structured diff of source and work branch, and the patch it was made from."""

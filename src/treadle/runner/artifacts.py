@@ -15,6 +15,11 @@ JSON = "application/json"
 PATCH = "text/x-diff"
 
 
+def partial_work_of(step: int) -> str:
+    """The name of what a failed step left uncommitted."""
+    return f"partial-work-step-{step}.patch"
+
+
 class Artifacts:
     """Keeps one run's artifacts."""
 
@@ -61,7 +66,7 @@ class Artifacts:
         patch = await workspace.patch()
         if not patch:
             return None
-        name = f"partial-work-step-{step}.patch" if step else "partial-work.patch"
+        name = partial_work_of(step) if step else "partial-work.patch"
         size = await self.keep(name, PATCH, patch)
         await self._progress.note(Draft(EventType.ARTIFACT_KEPT, {"name": name, "size": size}, step))
         return name

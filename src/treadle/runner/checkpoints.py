@@ -1,4 +1,5 @@
-"""What a crash may not cost twice: after each phase the engine's conversation and the uncommitted work are kept."""
+"""What a crash may not cost twice: after each phase the engine's conversation and the uncommitted work are kept. The
+last one outlives the run: a resume goes on with its conversation."""
 
 import asyncio
 import io
@@ -59,16 +60,20 @@ class Checkpoints:
         *,
         base_sha: str,
         patch: bytes,
+        is_phase_done: bool = True,
     ) -> None:
-        """Durable on return. `patch`: the work that is not pushed, on `base_sha`."""
+        """Durable on return. `patch`: the work that is not pushed, on `base_sha`. `is_phase_done` False: the phase
+        failed, and the conversation is kept for a resume."""
         name = f"{self._prefix}{step.position}-{phase.lower()}-{self._progress.fence.lease}"
+        name += "" if is_phase_done else "-failed"
         session_blob = patch_blob = None
+        size = len(patch)
         if outcome.session is not None:
             # In a thread: a long conversation would hold up every other run, and its lease.
             with _scratch(workspace) as archive:
                 if await asyncio.to_thread(_pack, archive, workspace.box.config, engine, layout, outcome.session):
                     session_blob = f"{name}.tar"
-                    await self._blobs.put(session_blob, archive)
+                    size += await self._blobs.put(session_blob, archive)
         if patch:
             patch_blob = f"{name}.patch"
             await self._blobs.put(patch_blob, patch)
@@ -85,6 +90,8 @@ class Checkpoints:
                 base_sha=base_sha,
                 output=self._progress.clean(outcome.output) if outcome.output is not None else None,
                 structured_output=self._progress.clean_answer(outcome.structured_output),
+                is_phase_done=is_phase_done,
+                size=size,
             ),
         )
         await self._remember([blob for blob in (session_blob, patch_blob) if blob is not None])
@@ -114,7 +121,7 @@ class Checkpoints:
                 raise WorkspaceError(f"The conversation could not be restored: {error.strerror or error}.") from error
         else:
             session = None
-        if step is None or kept.step != step.position:
+        if step is None or kept.step != step.position or not kept.is_phase_done:
             return Resumption(session, kept.engine)
         if kept.patch_blob is not None:
             try:
@@ -125,9 +132,11 @@ class Checkpoints:
         done = step.phases[: step.phases.index(kept.phase) + 1]
         return Resumption(session, kept.engine, kept.step, done, kept.output, kept.structured_output)
 
-    async def forget(self) -> None:
-        """Removes the kept bytes; the row goes with the run's end."""
-        await self._blobs.delete_prefix(self._prefix)
+    async def settle(self) -> None:
+        """At the run's end: keeps the last one, whose conversation a resume goes on with, and removes the others."""
+        kept = await self._store.checkpoint(self._run_id)
+        keys = () if kept is None else (kept.session_blob, kept.patch_blob)
+        await self._blobs.keep_only(self._prefix, {key for key in keys if key is not None})
 
 
 @contextmanager

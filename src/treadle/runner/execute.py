@@ -28,7 +28,7 @@ from treadle.ports import (
     WorkspaceRequest,
     Workspaces,
 )
-from treadle.runner import attachments, prompts
+from treadle.runner import attachments, prompts, unfinished
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.leaving import End, Ending, Leaving
@@ -36,7 +36,7 @@ from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold, PatientBlobs, PatientStore, now_on_this_machine
 from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
-from treadle.runner.step import StepRunner
+from treadle.runner.step import StepRunner, succeeded
 from treadle.services.progress import Progress
 from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
 
@@ -138,6 +138,11 @@ class Execution:
         checkpoints = Checkpoints(self._store, self._blobs, progress, run)
         artifacts = Artifacts(self._store, self._blobs, progress, ports.clock, run)
         layout = ports.sandbox.layout(workspace.box)
+        missing = await self._accept_pushed(progress, workspace)
+        resumption = await checkpoints.restore(workspace, layout, engine, missing[0] if missing else None)
+        is_unfinished = False
+        if missing and resumption.step != missing[0].position:
+            is_unfinished = await unfinished.restore(run, missing[0], workspace, self._store, self._blobs, progress)
         steps = StepRunner(
             run,
             workspace,
@@ -155,11 +160,13 @@ class Execution:
             secrets=secrets,
             checkpoints=checkpoints,
             artifacts=artifacts,
-            lead=prompts.lead(run, layout, names),
+            briefing=prompts.Briefing(
+                lead=prompts.lead(run, layout, [names[one] for one in run.file_ids if one in names]),
+                news=prompts.news(setup=None, has_unfinished_work=is_unfinished),
+                names=names,
+            ),
             permit_push=self._permit_push,
         )
-        missing = await self._accept_pushed(progress, workspace)
-        resumption = await checkpoints.restore(workspace, layout, engine, missing[0] if missing else None)
         if run.lease > 1:
             await self._say_restored(progress, missing, resumption)
         for step in missing:
@@ -205,10 +212,8 @@ class Execution:
     async def _accept_pushed(self, progress: Progress, workspace: Workspace) -> Sequence[Step]:
         """Marks the steps whose commits are on the work branch; those that are still to do."""
         missing = []
-        for step in self._run.steps:
+        for step in self._run.steps_to_do:
             sha = workspace.prepared.trailers.get(step.id)
-            if step.status is StepStatus.SUCCESS:
-                continue
             if sha is None:
                 missing.append(step)
                 continue
@@ -216,13 +221,14 @@ class Execution:
             is_of_step = kept is not None and kept.step == step.position
             if step.status is StepStatus.NOT_STARTED:
                 await progress.record(step=StepUpdate(step.position, status=StepStatus.RUNNING))
+            output = kept.output if kept is not None and is_of_step else None
             await progress.record(
-                Draft(EventType.STEP_FINISHED, {"status": StepStatus.SUCCESS, "failureDetails": None}, step.position),
+                succeeded(step, output),
                 step=StepUpdate(
                     step.position,
                     status=StepStatus.SUCCESS,
                     commit_sha=sha,
-                    output=kept.output if kept is not None and is_of_step else None,
+                    output=output,
                     structured_output=kept.structured_output if kept is not None and is_of_step else None,
                 ),
             )

@@ -129,9 +129,13 @@ class Leaving:
     async def _finish(self, status: RunStatus, details: str | None) -> None:
         await self._progress.record()
         clean = self._progress.clean(details) if details is not None else None
-        await self._store.finish(self._fence, status, clean, self._clock.now())
-        telemetry.count(telemetry.RUNS_FINISHED, status=status)
-        await Checkpoints(self._store, self._blobs, self._progress, self._run).forget()
+        became = await self._store.finish(self._fence, status, clean, self._clock.now())
+        if became is RunStatus.NEW:
+            log.info("a follow-up waits; the run goes back to the queue")
+            await self._queue.announce(self._run.id)
+            return
+        telemetry.count(telemetry.RUNS_FINISHED, status=became)
+        await Checkpoints(self._store, self._blobs, self._progress, self._run).settle()
 
     async def _release(self) -> None:
         """For another worker to take at once."""

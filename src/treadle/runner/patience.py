@@ -3,7 +3,7 @@ of them is asked again for as long as its lease surely holds."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -93,35 +93,44 @@ class PatientStore:
         work = partial(self._store.record, fence, events, now, step=step, has_diff=has_diff, write=write)
         return await self._hold.patiently(work)
 
-    async def finish(self, fence: Fence, status: RunStatus, failure_details: str | None, now: datetime) -> None:
-        await self._end_claim(fence, status, lambda: self._store.finish(fence, status, failure_details, now))
+    async def finish(self, fence: Fence, status: RunStatus, failure_details: str | None, now: datetime) -> RunStatus:
+        """What became of it: New where a follow-up waits."""
+        return await self._end_claim(fence, lambda: self._store.finish(fence, status, failure_details, now))
 
     async def release(self, fence: Fence, now: datetime) -> None:
-        await self._end_claim(fence, RunStatus.NEW, lambda: self._store.release(fence, now))
+        async def work() -> RunStatus:
+            await self._store.release(fence, now)
+            return RunStatus.NEW
 
-    async def _end_claim(self, fence: Fence, target: RunStatus, work: Callable[[], Awaitable[None]]) -> None:
+        await self._end_claim(fence, work)
+
+    async def _end_claim(self, fence: Fence, work: Callable[[], Awaitable[RunStatus]]) -> RunStatus:
         """An end whose answer was lost may have happened: then the lease is gone because of it."""
         is_unsure = False
 
-        async def once() -> None:
+        async def once() -> RunStatus:
             nonlocal is_unsure
             try:
-                await work()
+                return await work()
             except Unavailable:
                 is_unsure = True
                 raise
             except LeaseLost:
                 run = await self._store.get_run_by_id(fence.run_id) if is_unsure else None
-                if run is None or run.lease != fence.lease or run.status is not target:
+                if run is None or run.lease != fence.lease or run.status is RunStatus.RUNNING:
                     raise
+                return run.status
 
-        await self._hold.patiently(once)
+        return await self._hold.patiently(once)
 
     async def save_checkpoint(self, fence: Fence, checkpoint: Checkpoint) -> None:
         await self._hold.patiently(lambda: self._store.save_checkpoint(fence, checkpoint))
 
     async def checkpoint(self, run_id: int) -> Checkpoint | None:
         return await self._hold.patiently(lambda: self._store.checkpoint(run_id))
+
+    async def artifacts(self, run_id: int) -> Sequence[Artifact]:
+        return await self._hold.patiently(lambda: self._store.artifacts(run_id))
 
     async def add_artifact(self, fence: Fence, artifact: Artifact) -> None:
         await self._hold.patiently(lambda: self._store.add_artifact(fence, artifact))
@@ -160,16 +169,17 @@ class PatientBlobs:
         await self._hold.patiently(lambda: self._download(key, target), seconds=BLOB_SECONDS)
 
     async def delete(self, key: str) -> None:
-        """Once, like `delete_prefix`."""
+        """Once, like `keep_only`."""
         try:
             await self._blobs.delete(key)
         except ConfigurationError as error:
             log.warning("bytes could not be removed", key=key, error=error.message)
 
-    async def delete_prefix(self, prefix: str) -> None:
-        """Once: what is left behind is found by `treadle prune`."""
+    async def keep_only(self, prefix: str, keys: Collection[str]) -> None:
+        """Removes what else is below `prefix`. Once: what is left behind is found by `treadle prune`."""
         try:
-            await self._blobs.delete_prefix(prefix)
+            for key in [entry.key async for entry in self._blobs.entries(prefix) if entry.key not in keys]:
+                await self._blobs.delete(key)
         except ConfigurationError as error:
             log.warning("bytes could not be removed", prefix=prefix, error=error.message)
 

@@ -1,7 +1,8 @@
 """One phase of a step: the engine's call, its time limits, its retries."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -11,7 +12,7 @@ import structlog
 
 from treadle import command, telemetry
 from treadle.domain.credentials import EngineCredential
-from treadle.domain.errors import EngineAuthenticationFailed, EngineNotInstalled, EngineTimedOut
+from treadle.domain.errors import EngineAuthenticationFailed, EngineNotInstalled, EngineTimedOut, LeaseLost
 from treadle.domain.events import Draft, EventType, JsonObject, JsonValue, clip
 from treadle.domain.run import Step, Usage
 from treadle.domain.states import Phase
@@ -68,6 +69,7 @@ class PhaseRunner:
         self._limits = limits
         self._new_uuid = new_uuid
         self.spent = Usage()  # by the phase that runs, or ran last
+        self.session: str | None = None  # the conversation that its last attempt left, if there is enough of it
 
     async def run(self, request: PhaseRequest) -> Outcome:
         """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError. What it cost
@@ -80,7 +82,7 @@ class PhaseRunner:
             return await self._run(request, span)
 
     async def _run(self, request: PhaseRequest, span: telemetry.Span) -> Outcome:
-        self.spent = Usage()
+        self.spent, self.session = Usage(), request.session
         delays = iter(self._limits.retries)
         attempt, session, is_renewal_due = 0, request.session, False
         while True:
@@ -92,10 +94,10 @@ class PhaseRunner:
             outcome = await self._attempt(request, chosen, session, attempt)
             if outcome.error is None:
                 return replace(outcome, usage=self.spent)
+            session = self.session = self._session_after(chosen.engine, outcome.session) or request.session
             delay = next(delays, None) if outcome.error.is_retryable else None
             if delay is None:
                 raise outcome.error
-            session = self._session_after(chosen.engine, outcome.session) or request.session
             is_renewal_due = isinstance(outcome.error, EngineAuthenticationFailed)
             telemetry.count(telemetry.RETRIES, engine=chosen.engine.name, reason=outcome.error.code)
             log.warning(
@@ -166,6 +168,7 @@ class PhaseRunner:
         argv, environment = self._sandbox.wrap(invocation.argv, invocation.environment, box)
         timed_out: EngineTimedOut | None = None
         code, stderr = 0, ""
+        open_tools = _OpenTools()
         try:
             async with (
                 asyncio.timeout(self._limits.phase),
@@ -184,9 +187,8 @@ class PhaseRunner:
                         traced += len(line)
                         if traced > MAX_TRACE_BYTES:
                             drafts = [Draft(EventType.ENGINE_NOTICE, {"text": _TRACE_FULL})]
-                        await self._progress.note(
-                            *(replace(draft, step=request.step.position, phase=request.phase) for draft in drafts)
-                        )
+                        open_tools.look(drafts)
+                        await self._note(request, drafts)
                     if reader.is_final:
                         break
                 try:
@@ -209,7 +211,16 @@ class PhaseRunner:
                 f"The {request.phase.lower()} phase took longer than {self._limits.phase:g} s.",
                 hint="TREADLE_PHASE_SECONDS sets this limit; smaller steps help.",
             )
+        finally:
+            with suppress(LeaseLost):
+                await self._note(request, open_tools.broken_off())
         return code, stderr, timed_out
+
+    async def _note(self, request: PhaseRequest, drafts: Sequence[Draft]) -> None:
+        if drafts:
+            await self._progress.note(
+                *(replace(draft, step=request.step.position, phase=request.phase) for draft in drafts)
+            )
 
     def _session_after(self, engine: Engine, session: str | None) -> str | None:
         """The conversation that a failed attempt left behind, if there is enough of it to go on with."""
@@ -222,6 +233,24 @@ class PhaseRunner:
     @staticmethod
     def _draft(request: PhaseRequest, kind: EventType, data: JsonObject) -> Draft:
         return Draft(kind, data, step=request.step.position, phase=request.phase)
+
+
+class _OpenTools:
+    """Tool calls of an engine that have begun and not ended: when it is ended itself, nobody else will say so."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, None] = {}
+
+    def look(self, drafts: Sequence[Draft]) -> None:
+        for draft in drafts:
+            if draft.type is EventType.TOOL_STARTED:
+                self._open[str(draft.data.get("id"))] = None
+            elif draft.type is EventType.TOOL_FINISHED:
+                self._open.pop(str(draft.data.get("id")), None)
+
+    def broken_off(self) -> Sequence[Draft]:
+        said = "The call was broken off."
+        return [Draft(EventType.TOOL_FINISHED, {"id": id_, "output": said, "isError": True}) for id_ in self._open]
 
 
 def _note_cost(engine: Engine, cost: Usage) -> None:

@@ -1,6 +1,8 @@
 """What the engine is told. Guidelines and attached files lead the first prompt of a conversation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from treadle.domain.run import Run, Step
 from treadle.domain.states import Phase
@@ -24,20 +26,60 @@ Build it and run its tests where it has any, mend what is wrong, and say what yo
 push."""
 
 
+_UNFINISHED = (
+    """The step before this one did not finish. What it had changed is in the working directory, uncommitted."""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What the prompts of a run say beside its steps. `lead` opens a conversation, `rules` every prompt; `news` open
+    the first prompt of this claim, though the conversation may be an older one. `names`: the attached files'."""
+
+    lead: str = ""
+    rules: str = ""
+    news: str = ""
+    names: Mapping[UUID, str] = field(default_factory=dict)
+
+
 def lead(run: Run, layout: Layout, file_names: Sequence[str]) -> str:
     """What comes before a conversation's first prompt; empty when there is nothing to say."""
     parts = []
     if run.code_guidelines:
         parts.append(f"Follow these guidelines in all the code you write:\n\n{run.code_guidelines}")
     if file_names:
-        listed = "\n".join(f"- {layout.files / name}" for name in file_names)
-        parts.append(f"These files are attached for you to read:\n\n{listed}")
-    return "".join(f"{part}\n\n" for part in parts)
+        parts.append(_attached(layout, file_names))
+    return _joined(parts)
 
 
-def prompt(step: Step, phase: Phase) -> str:
-    """The message that begins `phase` of `step`."""
+def news(*, setup: str | None, has_unfinished_work: bool) -> str:
+    """What is new in the workspace: how setting it up went wrong, and work of a step that had failed."""
+    return _joined([part for part in (setup, _UNFINISHED if has_unfinished_work else None) if part])
+
+
+def prompt(step: Step, phase: Phase, *, rules: str = "", files: str = "") -> str:
+    """The message that begins `phase` of `step`. `files`: what `attached` says of those that came with the step."""
     if not step.is_commitable:
-        return _ANALYSIS_ONLY.format(text=step.text)
-    template = {Phase.ANALYSIS: _ANALYSIS, Phase.IMPLEMENTATION: _IMPLEMENTATION, Phase.VALIDATION: _VALIDATION}[phase]
-    return template.format(text=step.text)
+        template = _ANALYSIS_ONLY
+    else:
+        template = {Phase.ANALYSIS: _ANALYSIS, Phase.IMPLEMENTATION: _IMPLEMENTATION, Phase.VALIDATION: _VALIDATION}[
+            phase
+        ]
+    return _joined([part for part in (rules, files if phase is Phase.ANALYSIS else "") if part]) + template.format(
+        text=step.text
+    )
+
+
+def attached(layout: Layout, step: Step, names: Mapping[UUID, str]) -> str:
+    """Which files came with this step; empty where none did."""
+    found = [names[file_id] for file_id in step.file_ids if file_id in names]
+    return _attached(layout, found) if found else ""
+
+
+def _attached(layout: Layout, names: Sequence[str]) -> str:
+    listed = "\n".join(f"- {layout.files / name}" for name in names)
+    return f"These files are attached for you to read:\n\n{listed}"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "".join(f"{part}\n\n" for part in parts)

@@ -7,11 +7,10 @@ from math import inf
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import ConfigurationError, TreadleError
-from treadle.ports import Blobs, Clock, Queue, RunStore, Signals, Sweep
+from treadle.domain.errors import TreadleError
+from treadle.ports import Clock, Queue, RunStore, Signals, Sweep
 from treadle.runner.agreement import Agreement
 from treadle.runner.limits import Limits
-from treadle.services.content import checkpoints_of
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +25,8 @@ ANNOUNCE_SECONDS = 30.0
 class Sweeper:
     """Sweeps every `limits.poll` seconds, forever: cancel it to end it."""
 
-    def __init__(
-        self, store: RunStore, blobs: Blobs, queue: Queue, signals: Signals, clock: Clock, limits: Limits
-    ) -> None:
+    def __init__(self, store: RunStore, queue: Queue, signals: Signals, clock: Clock, limits: Limits) -> None:
         self._store = store
-        self._blobs = blobs
         self._queue = queue
         self._signals = signals
         self._clock = clock
@@ -81,15 +77,7 @@ class Sweeper:
         for run_id in (*found.requeued, *found.failed, *found.killed):
             log.warning("swept a run", run_id=run_id, found=_what(found, run_id))
             self._signals.notify(run_id)
-        for run_id in (*found.failed, *found.killed):  # whose worker is not there to do it
-            await self._forget_checkpoints(run_id)
         return found
-
-    async def _forget_checkpoints(self, run_id: int) -> None:
-        try:
-            await self._blobs.delete_prefix(checkpoints_of((await self._store.get_run_by_id(run_id)).uuid))
-        except ConfigurationError as error:  # `treadle prune` finds them
-            log.warning("checkpoints could not be removed", run_id=run_id, error=error.message)
 
     def _due(self, waiting: Sequence[int]) -> Sequence[int]:
         """Those not announced lately, by this process."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from treadle.domain.errors import LeaseLost, StepUnsuccessful, TreadleError, Unavailable
+from treadle.domain.errors import EngineError, LeaseLost, StepUnsuccessful, TreadleError, Unavailable
 from treadle.domain.events import Draft, EventType, JsonObject, clip
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, StepStatus
@@ -62,7 +62,7 @@ class StepRunner:
         secrets: RunSecrets,
         checkpoints: Checkpoints,
         artifacts: Artifacts,
-        lead: str,
+        briefing: prompts.Briefing,
         permit_push: Callable[[], Awaitable[None]],
     ) -> None:
         self._run = run
@@ -73,7 +73,8 @@ class StepRunner:
         self._secrets = secrets
         self._checkpoints = checkpoints
         self._artifacts = artifacts
-        self._lead = lead
+        self._briefing = briefing
+        self._news = briefing.news  # until they are told
         self._permit_push = permit_push
         self._session: str | None = None
 
@@ -97,7 +98,7 @@ class StepRunner:
         is_pushed = step.is_commitable and await self._deliver(step, answer)
         await self._record(
             step,
-            Draft(EventType.STEP_FINISHED, {"status": StepStatus.SUCCESS, "failureDetails": None}),
+            succeeded(step, answer.output),
             status=StepStatus.SUCCESS,
             output=answer.output,
             structured_output=answer.structured_output,
@@ -109,11 +110,12 @@ class StepRunner:
         is_read_only = phase is Phase.ANALYSIS
         # Structure is asked for where the work is done and where it is checked; the proposal in between is plain text.
         is_structured = step.is_structured and (phase is not Phase.ANALYSIS or not step.is_commitable)
+        files = prompts.attached(self.layout, step, self._briefing.names)
         request = PhaseRequest(
             step=step,
             phase=phase,
-            prompt=prompts.prompt(step, phase),
-            lead=self._lead,
+            prompt=self._news + prompts.prompt(step, phase, rules=self._briefing.rules, files=files),
+            lead=self._briefing.lead,
             is_structured=is_structured,
             is_read_only=is_read_only,
             session=self._session,
@@ -122,17 +124,21 @@ class StepRunner:
         engine = (await self._secrets.engine()).engine
         try:
             outcome = await self._phases.run(request)
-        except BaseException:  # a call that failed or was broken off is on the bill too
+        except BaseException as error:  # a call that failed or was broken off is on the bill too
             with suppress(LeaseLost, Unavailable):
                 await self._progress.record(step=StepUpdate(step.position, usage=self._phases.spent))
+            if isinstance(error, EngineError):
+                await self._keep_conversation(step, phase, answer, engine, self._phases.session)
             raise
         self._session = outcome.session or self._session
+        self._news = ""
         if is_read_only and not self._sandbox.enforces_read_only:
             await self._undo(step, phase)
         _remember(answer, phase, outcome)
         await self._record(step, self._finished(outcome), phase=phase, usage=outcome.usage)
         structured = outcome.structured_output
         if structured is not None and not structured.was_successful:
+            await self._keep_conversation(step, phase, answer, engine, self._session)
             raise StepUnsuccessful(f"The engine says that it did not succeed: {structured.output}")
         answer.last = Last(engine, phase, outcome)
         if phase is not Phase.VALIDATION:  # what validation leaves is kept while it is pushed
@@ -167,6 +173,31 @@ class StepRunner:
         except (TreadleError, OSError) as error:
             log.warning("no checkpoint could be kept", step=step.position, phase=last.phase, error=str(error))
 
+    async def _keep_conversation(
+        self, step: Step, phase: Phase, answer: Answer, engine: Engine, session: str | None
+    ) -> None:
+        """Of a phase that failed: whoever resumes the run goes on from what was said in it."""
+        if session is None:
+            return
+        outcome = Outcome(answer.output, answer.structured_output, session, Usage(), None)
+        try:
+            base_sha = await self._workspace.head()
+            await self._checkpoints.save(
+                self._workspace,
+                self.layout,
+                engine,
+                step,
+                phase,
+                outcome,
+                base_sha=base_sha,
+                patch=b"",
+                is_phase_done=False,
+            )
+        except LeaseLost:
+            raise
+        except (TreadleError, OSError) as error:
+            log.warning("the conversation could not be kept", step=step.position, phase=phase, error=str(error))
+
     async def _keep_committed(self, step: Step, answer: Answer, base_sha: str) -> None:
         await self._keep(step, answer, base_sha, partial(self._workspace.patch, since=base_sha))
 
@@ -181,6 +212,7 @@ class StepRunner:
             await self._progress.note(undone(paths, step.position))
         if commit is None:
             await self._record(step, Draft(EventType.GIT_NOTHING_TO_COMMIT))
+            await self._keep(step, answer, base_sha, None)
             return False
         committed: JsonObject = {
             "sha": commit.sha,
@@ -259,6 +291,13 @@ async def begun_is_done(work: Coroutine[object, object, None], seconds: float) -
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def succeeded(step: Step, output: str | None) -> Draft:
+    """The event of a step's good end."""
+    text, cut = clip(output) if output is not None else (None, 0)
+    data: dict[str, str | int | None] = {"status": StepStatus.SUCCESS, "failureDetails": None, "output": text}
+    return Draft(EventType.STEP_FINISHED, data | ({"clipped": cut} if cut else {}), step.position)
 
 
 def undone(paths: Sequence[str], step: int | None, phase: Phase | None = None) -> Draft:

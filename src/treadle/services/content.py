@@ -26,6 +26,6 @@ class Content:
 
 
 def checkpoints_of(run_uuid: UUID) -> str:
-    """The prefix of what is kept of a run in case its worker dies: the engine's conversation, and work not yet pushed.
-    Whoever ends the run removes it."""
+    """The prefix of what is kept of a run in case its worker dies, or somebody resumes it: the engine's conversation, and
+    work not yet pushed."""
     return f"runs/{run_uuid}/checkpoint/"

@@ -11,15 +11,18 @@ from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCreden
 from treadle.domain.errors import AlreadyFinished, InvalidInput, NotFound
 from treadle.domain.events import Draft, Event, EventType
 from treadle.domain.identity import Principal
-from treadle.domain.run import Artifact, EngineName, Run, RunDraft
+from treadle.domain.run import Artifact, EngineName, FollowUp, Run, RunDraft
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
-from treadle.services.content import Content, checkpoints_of
+from treadle.services.content import Content
 from treadle.services.credentials import CLAUDE, SECRETS_TABLE, encode, git_secrets, row
 from treadle.services.repositories import Repositories
 
 #: An Idempotency-Key is remembered for this long.
 IDEMPOTENCY_SPAN = timedelta(hours=24)
+
+#: Steps that a run may have in all, with those that resumes added.
+MAX_STEPS = 200
 
 #: How many runs are read from the store at a time.
 PAGE = 1000
@@ -84,10 +87,18 @@ class Runs:
         self._new_uuid = new_uuid
         self._poll_seconds = poll_seconds
 
-    async def create(self, principal: Principal, request: RunRequest, repeatable: Repeatable | None = None) -> Run:
-        """The new run, or the one that the same Idempotency-Key made.
+    async def create(
+        self,
+        principal: Principal,
+        request: RunRequest,
+        repeatable: Repeatable | None = None,
+        *,
+        monthly_runs: int | None = None,
+    ) -> Run:
+        """The new run, or the one that the same Idempotency-Key made. `monthly_runs`: how many the organization may
+        make in a month; None: not counted.
 
-        Raises InvalidInput for unknown files (path `file_ids[n]`), IdempotencyMismatch.
+        Raises InvalidInput for unknown files (path `file_ids[n]`), IdempotencyMismatch, AllowanceUsedUp.
         """
         unknown = await self.unknown_files(principal, request.draft.file_ids)
         if unknown:
@@ -104,10 +115,35 @@ class Runs:
                 now=now,
                 idempotency=_idempotency(repeatable, now),
                 traceparent=telemetry.traceparent(),
+                monthly_runs=monthly_runs,
             )
             if is_new:
                 await self._queue.announce(run.id)
         return run
+
+    async def resume(self, run: Run, follow_up: FollowUp, *, git: GitCredentials | None = None) -> Run:
+        """Another step for a run that the caller was already let see: in the same conversation, on the same branch. One
+        that has ended begins anew, with `git`, else the credentials of its repository, and the system's key for the
+        engine; one that has not does it behind the steps that it has.
+
+        Raises Conflict for one that is being killed or has MAX_STEPS steps, NotFound for a file that is gone.
+        """
+        if git is None and run.is_finished:
+            git = await self._registered_credentials(run)
+        clear = git_secrets(git or GitCredentials())
+        with telemetry.span("resume run"):
+            resumed = await self._store.resume_run(
+                run.id,
+                follow_up,
+                step_id=self._new_uuid(),
+                secrets=self._seal(clear, run.organization_uuid, run.uuid),
+                now=self._clock.now(),
+                most_steps=MAX_STEPS,
+            )
+            if resumed.status is RunStatus.NEW:
+                await self._queue.announce(run.id)
+        self._signals.notify(run.id)
+        return resumed
 
     async def unknown_files(self, principal: Principal, file_ids: Sequence[UUID]) -> frozenset[UUID]:
         """Those of `file_ids` that the caller has no such file for."""
@@ -119,6 +155,19 @@ class Runs:
 
     async def get(self, principal: Principal, uuid: UUID) -> Run:
         return await self._store.get_run(uuid, _seen_by(principal))
+
+    async def seen(self, run_id: int, seen_by: RunFilter) -> Run:
+        """By its integer id. Raises NotFound for one that is unknown or out of `seen_by`."""
+        return await self._store.get_run_seen(run_id, seen_by)
+
+    async def page(self, which: RunFilter, *, limit: int, skip: int = 0) -> tuple[Sequence[Run], int]:
+        """Newest first, with the steps' outputs; and how many there are in all."""
+        found = await self._store.list_runs(which, limit=limit, skip=skip, with_outputs=True)
+        return found, await self._store.count_runs(which)
+
+    async def log(self, run: Run, *, limit: int, skip: int = 0, reverse: bool = False) -> tuple[Sequence[Event], int]:
+        """A page of the log of a run that the caller was already let see, as the store's `log` has it."""
+        return await self._store.log(run.id, limit=limit, skip=skip, reverse=reverse)
 
     async def list(
         self, principal: Principal, *, statuses: frozenset[RunStatus] | None = None, limit: int = PAGE, skip: int = 0
@@ -151,11 +200,12 @@ class Runs:
     async def kill(self, principal: Principal, uuid: UUID) -> None:
         """A New run is Killed at once, a Running one by its worker in seconds; twice is harmless. Raises
         AlreadyFinished."""
-        run = await self.get(principal, uuid)
-        status = await self._store.request_kill(run.id, self._clock.now())
+        await self.kill_seen(await self.get(principal, uuid))
+
+    async def kill_seen(self, run: Run) -> None:
+        """The same for a run that the caller was already let see."""
+        await self._store.request_kill(run.id, self._clock.now())
         self._notify(run.id)
-        if status is RunStatus.KILLED:  # no worker has it, to remove what an earlier one kept
-            await self._blobs.delete_prefix(checkpoints_of(uuid))
 
     async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int) -> Sequence[Event]:
         """A page of the run's events, those numbered above `after`."""
@@ -225,6 +275,12 @@ class Runs:
         if git.http is None and git.ssh_key is None:
             git = await self._repositories.credentials(repository, principal.organization_uuid)
         return replace(request, draft=replace(request.draft, repository_id=repository.id), git=git)
+
+    async def _registered_credentials(self, run: Run) -> GitCredentials:
+        repository = await self._repositories.find(run.organization_id, run.git_url)
+        if repository is None:
+            return GitCredentials()
+        return await self._repositories.credentials(repository, run.organization_uuid)
 
     async def _update(self, principal: Principal, uuid: UUID, clear: Mapping[str, str | None], kind: str) -> None:
         run = await self.get(principal, uuid)

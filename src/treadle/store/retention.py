@@ -7,19 +7,35 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, bindparam, case, cast, delete, exists, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from treadle.domain.run import Artifact
 from treadle.ports import Spent
 from treadle.store.prepared import Prepared, Row
 from treadle.store.session import Executor, Session
-from treadle.store.tables import artifacts, events, runs
+from treadle.store.tables import artifacts, checkpoints, events, runs
 from treadle.store.transitions import standing
 from treadle.store.values import date_of, micros
 
 #: Most that one transaction removes, in events and in bytes of them: others wait for it to write.
 PORTION_EVENTS = 500
 PORTION_BYTES = 1 << 20
+#: What the parts of a checkpoint are called where they go with a run's artifacts.
+CONVERSATION = "conversation"
+_EPOCH = date_of(0)
 #: How many runs one query looks at, by their ids: what has nothing to give is passed over in no time, but not for ever.
 WINDOW = 20_000
 
@@ -44,11 +60,17 @@ _WITH_EVENTS = Prepared(
     .order_by(runs.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
+#: The conversation that a run left for a resume goes with its artifacts.
+_of_artifacts = select(func.coalesce(func.sum(artifacts.c.size), 0)).where(artifacts.c.run_id == runs.c.id)
+_of_conversation = select(func.coalesce(func.sum(checkpoints.c.size), 0)).where(checkpoints.c.run_id == runs.c.id)
+_left_bytes = _of_artifacts.scalar_subquery() + _of_conversation.scalar_subquery()
+_HAS_LEFT = or_(
+    exists().where(artifacts.c.run_id == runs.c.id),
+    exists().where(checkpoints.c.run_id == runs.c.id),
+)
 _WITH_ARTIFACTS = Prepared(
-    select(runs.c.id, runs.c.uuid, runs.c.date_completed, cast(func.sum(artifacts.c.size), BigInteger))
-    .join_from(runs, artifacts)
-    .where(*_IN_WINDOW)
-    .group_by(runs.c.id, runs.c.uuid, runs.c.date_completed)
+    select(runs.c.id, runs.c.uuid, runs.c.date_completed, cast(_left_bytes, BigInteger))
+    .where(*_IN_WINDOW, _HAS_LEFT)
     .order_by(runs.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
@@ -76,14 +98,26 @@ _COUNT_DOWN = Prepared(
 _REMOVE_ARTIFACTS = Prepared(
     delete(artifacts).where(artifacts.c.run_id == bindparam("run")).returning(*artifacts.columns)
 )
+_REMOVE_CHECKPOINT = Prepared(
+    delete(checkpoints)
+    .where(checkpoints.c.run_id == bindparam("run"))
+    .returning(checkpoints.c.session_blob, checkpoints.c.patch_blob)
+)
 _FORGET_DIFF = Prepared(update(runs).where(runs.c.id == bindparam("run"), runs.c.has_diff).values(has_diff=False))
 
 _SIZE_OF_EVENTS = Prepared(select(cast(func.coalesce(func.sum(_event_bytes), 0), BigInteger)).where(_HAS_ENDED))
 _SIZE_OF_ARTIFACTS = Prepared(
     select(cast(func.coalesce(func.sum(artifacts.c.size), 0), BigInteger)).join_from(artifacts, runs).where(_HAS_ENDED)
 )
+_SIZE_OF_CONVERSATIONS = Prepared(
+    select(cast(func.coalesce(func.sum(checkpoints.c.size), 0), BigInteger))
+    .join_from(checkpoints, runs)
+    .where(_HAS_ENDED)
+)
 _BLOBS_OF_ENDED = Prepared(
-    select(artifacts.c.blob).select_from(runs.outerjoin(artifacts)).where(runs.c.uuid == bindparam("uuid"), _HAS_ENDED)
+    select(artifacts.c.blob, checkpoints.c.session_blob, checkpoints.c.patch_blob)
+    .select_from(runs.outerjoin(artifacts).outerjoin(checkpoints, checkpoints.c.run_id == runs.c.id))
+    .where(runs.c.uuid == bindparam("uuid"), _HAS_ENDED)
 )
 
 
@@ -117,7 +151,10 @@ class Retention:
             if standing(session, run_id).is_alive:
                 return ()
             session.run(_FORGET_DIFF, run=run_id)
-            return tuple(_artifact_of(row) for row in session.all(_REMOVE_ARTIFACTS, run=run_id))
+            blobs = [blob for row in session.all(_REMOVE_CHECKPOINT, run=run_id) for blob in row if blob is not None]
+            removed = [_artifact_of(row) for row in session.all(_REMOVE_ARTIFACTS, run=run_id)]
+            kept = (Artifact(run_id, CONVERSATION, "application/x-tar", 0, blob, _EPOCH) for blob in blobs)
+            return (*removed, *kept)
 
         return await self._executor.write(work)
 
@@ -125,14 +162,17 @@ class Retention:
         def work(session: Session) -> Mapping[UUID, frozenset[str]]:
             found = {uuid: session.all(_BLOBS_OF_ENDED, uuid=str(uuid)) for uuid in run_uuids}
             return {
-                uuid: frozenset(blob for (blob,) in rows if blob is not None) for uuid, rows in found.items() if rows
+                uuid: frozenset(blob for row in rows for blob in row if blob is not None)
+                for uuid, rows in found.items()
+                if rows
             }
 
         return await self._executor.read(work)
 
     async def sizes(self) -> tuple[int, int]:
         def work(session: Session) -> tuple[int, int]:
-            return _number(session.one(_SIZE_OF_EVENTS)), _number(session.one(_SIZE_OF_ARTIFACTS))
+            kept = _number(session.one(_SIZE_OF_ARTIFACTS)) + _number(session.one(_SIZE_OF_CONVERSATIONS))
+            return _number(session.one(_SIZE_OF_EVENTS)), kept
 
         return await self._executor.read(work)
 

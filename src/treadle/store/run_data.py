@@ -59,6 +59,7 @@ class RunData:
                 output=plain(checkpoint.output),
                 structured_output=structured_json(checkpoint.structured_output),
                 is_phase_done=checkpoint.is_phase_done,
+                size=checkpoint.size,
             )
 
         try:
@@ -70,7 +71,8 @@ class RunData:
         row = await self._executor.glance(lambda session: session.one(_CHECKPOINT, run=run_id))
         if row is None:
             return None
-        _, step, phase, conversation, engine, session_blob, patch_blob, base_sha, output, structured, is_done = row
+        _, step, phase, conversation, engine, session_blob, patch_blob, base_sha, output, structured, *more = row
+        is_done, size = more
         return Checkpoint(
             run_id,
             step,
@@ -83,6 +85,7 @@ class RunData:
             output,
             structured_of(structured),
             bool(is_done),
+            size,
         )
 
     async def add_artifact(self, fence: Fence, artifact: Artifact) -> None:

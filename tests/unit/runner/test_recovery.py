@@ -45,7 +45,7 @@ class Swept:
 
 def made(store: object, queue: DatabaseQueue, folder: Path) -> Sweeper:
     limits = Limits.of(Settings.load({}, lease_seconds=30, poll_seconds=0.01))
-    return Sweeper(cast("RunStore", store), DirectoryBlobs(folder), queue, ProcessSignals(), SystemClock(), limits)
+    return Sweeper(cast("RunStore", store), queue, ProcessSignals(), SystemClock(), limits)
 
 
 async def taken(queue: DatabaseQueue) -> list[int | None]:
@@ -134,7 +134,6 @@ async def test_a_clock_that_was_set_takes_no_run_from_its_worker(
         monkeypatch.setattr(store, "sweep", counted)
         sweeper = Sweeper(
             store,
-            DirectoryBlobs(tmp_path / "blobs"),
             DatabaseQueue(),
             ProcessSignals(),
             clock,
