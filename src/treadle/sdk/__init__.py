@@ -3,11 +3,21 @@
 Nothing here imports the server.
 """
 
+from treadle.sdk._agent_models import (
+    AgentLog,
+    AgentLogType,
+    AgentRun,
+    AgentRunSource,
+    AgentRunStatus,
+    PullRequest,
+    PullRequestState,
+)
 from treadle.sdk._async_client import AsyncClient
 from treadle.sdk._calls import Token
 from treadle.sdk._client import Client
 from treadle.sdk._diff import CodeDiff, DiffChange, DiffFile, DiffLine, LineType
 from treadle.sdk._errors import (
+    AgentWaitTimeoutError,
     AuthenticationError,
     BadRequestError,
     ConflictError,
@@ -35,12 +45,27 @@ from treadle.sdk._models import (
     StructuredOutput,
     Usage,
 )
+from treadle.sdk._organization_models import (
+    CheckSuiteSettings,
+    Integration,
+    Organization,
+    Repository,
+    Rules,
+    User,
+)
 
 __all__ = [
+    "AgentLog",
+    "AgentLogType",
+    "AgentRun",
+    "AgentRunSource",
+    "AgentRunStatus",
+    "AgentWaitTimeoutError",
     "Artifact",
     "AsyncClient",
     "AuthenticationError",
     "BadRequestError",
+    "CheckSuiteSettings",
     "ClaudeAuthentication",
     "ClaudeAuthenticationSource",
     "Client",
@@ -52,14 +77,20 @@ __all__ = [
     "DiffLine",
     "Engine",
     "Event",
+    "Integration",
     "LineType",
     "NotFoundError",
+    "Organization",
     "PermissionDeniedError",
     "Phase",
     "Process",
     "ProcessStatus",
     "ProcessStep",
+    "PullRequest",
+    "PullRequestState",
     "RateLimitedError",
+    "Repository",
+    "Rules",
     "ServerError",
     "Step",
     "StepStatus",
@@ -70,5 +101,6 @@ __all__ = [
     "TreadleApiError",
     "UnexpectedAnswerError",
     "Usage",
+    "User",
     "WaitTimeoutError",
 ]

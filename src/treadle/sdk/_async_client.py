@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import BinaryIO, Self
 from uuid import UUID, uuid4
 
 import httpx2
@@ -14,28 +14,16 @@ from treadle.sdk import _calls as calls
 from treadle.sdk import _client
 from treadle.sdk import _event_flows as event_flows
 from treadle.sdk import _flows as flows
+from treadle.sdk._async_agents import AsyncAgents
 from treadle.sdk._async_driver import AsyncDriver
 from treadle.sdk._calls import Statuses, Token
 from treadle.sdk._client import DEFAULT_POLL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, spread
 from treadle.sdk._connection import Connection
 from treadle.sdk._diff import CodeDiff
+from treadle.sdk._documented import documented_as
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
 from treadle.sdk._models import Artifact, Engine, Event, Process, StoredFile
-
-C = TypeVar("C")
-
-
-def _documented_as(source: type) -> Callable[[type[C]], type[C]]:
-    """Gives the methods of a class the docstrings of `source`'s: one text for both clients."""
-
-    def document(target: type[C]) -> type[C]:
-        for name, member in vars(target).items():
-            if callable(member) and not name.startswith("_"):
-                member.__doc__ = getattr(source, name).__doc__
-        return target
-
-    return document
 
 
 class AsyncClient:
@@ -47,7 +35,7 @@ class AsyncClient:
                 print(event.type)
 
     Takes what `Client` takes; `transport` and `sleep` are asynchronous ones. Every method of `Client` is here, to be
-    awaited; `iterate` and `events` are for `async for`.
+    awaited; what iterates is for `async for`.
     """
 
     def __init__(
@@ -69,6 +57,8 @@ class AsyncClient:
         self._base_url = connection.base_url
         #: Runs of coding engines.
         self.processes = AsyncProcesses(driver, clock)
+        #: Prompts for registered repositories.
+        self.agents = AsyncAgents(driver, clock)
         #: Files that processes may refer to.
         self.files = AsyncFiles(driver)
         #: Tokens.
@@ -95,7 +85,7 @@ class AsyncClient:
         return f"{type(self).__name__}({self._base_url!r})"
 
 
-@_documented_as(_client.Processes)
+@documented_as(_client.Processes)
 class AsyncProcesses:
     """`client.processes`."""
 
@@ -187,7 +177,7 @@ class AsyncProcesses:
         return await self._driver.call(calls.artifact(process_id, name))
 
 
-@_documented_as(_client.Files)
+@documented_as(_client.Files)
 class AsyncFiles:
     """`client.files`."""
 
@@ -216,7 +206,7 @@ class AsyncFiles:
         await self._driver.run(flows.delete_file(file_id, self._driver.retry))
 
 
-@_documented_as(_client.Auth)
+@documented_as(_client.Auth)
 class AsyncAuth:
     """`client.auth`."""
 

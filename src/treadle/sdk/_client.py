@@ -13,6 +13,7 @@ import httpx2
 from treadle.sdk import _calls as calls
 from treadle.sdk import _event_flows as event_flows
 from treadle.sdk import _flows as flows
+from treadle.sdk._agents import Agents
 from treadle.sdk._calls import Statuses, Token
 from treadle.sdk._connection import Connection
 from treadle.sdk._diff import CodeDiff
@@ -73,6 +74,8 @@ class Client:
         self._base_url = connection.base_url
         #: Runs of coding engines.
         self.processes = Processes(driver, clock)
+        #: Prompts for registered repositories.
+        self.agents = Agents(driver, clock)
         #: Files that processes may refer to.
         self.files = Files(driver)
         #: Tokens.

@@ -3,7 +3,7 @@
 TreadleApiError
 ├── BadRequestError          400: the request is not valid; `errors` names every fault
 ├── AuthenticationError      401: no key, or none that holds
-├── PermissionDeniedError    403: known, but not allowed
+├── PermissionDeniedError    402, 403: known, but not allowed
 ├── NotFoundError            404: unknown, or not yours to know
 ├── ConflictError            409: the state does not allow it
 ├── TooLargeError            413: past a documented limit
@@ -11,13 +11,15 @@ TreadleApiError
 ├── ServerError              5xx: the server failed
 ├── ConnectionFailedError    no answer at all
 ├── UnexpectedAnswerError    an answer that is not Treadle's
-└── WaitTimeoutError         `wait` ran out of its time; the process goes on
+├── WaitTimeoutError         `wait` ran out of its time; the process goes on
+└── AgentWaitTimeoutError    the same of an agent run
 """
 
 import json
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+from treadle.sdk._agent_models import AgentRun
 from treadle.sdk._models import Process
 from treadle.sdk._wire import JsonValue
 
@@ -52,7 +54,7 @@ class BadRequestError(TreadleApiError):
     def errors(self) -> dict[str, list[str]]:
         found = self.problem.get("errors")
         if not isinstance(found, Mapping):
-            return {}
+            return _faults(self.problem.get("detail"))
         return {
             path: [str(item) for item in said] if isinstance(said, list | tuple) else [str(said)]
             for path, said in found.items()
@@ -67,7 +69,7 @@ class AuthenticationError(TreadleApiError):
 
 
 class PermissionDeniedError(TreadleApiError):
-    """403."""
+    """403, and 402 where an organization has used up its agent runs."""
 
 
 class NotFoundError(TreadleApiError):
@@ -110,9 +112,18 @@ class WaitTimeoutError(TreadleApiError, TimeoutError):
         self.process = process
 
 
+class AgentWaitTimeoutError(TreadleApiError, TimeoutError):
+    """`run`: as it was last seen."""
+
+    def __init__(self, message: str, *, run: AgentRun) -> None:
+        super().__init__(message)
+        self.run = run
+
+
 _BY_STATUS: Mapping[int, tuple[type[TreadleApiError], str]] = {
     400: (BadRequestError, "The request is not valid."),
     401: (AuthenticationError, "The server accepts no request without a valid key or token."),
+    402: (PermissionDeniedError, "The organization has no agent runs left."),
     403: (PermissionDeniedError, "The key or token does not allow this."),
     404: (NotFoundError, "There is no such thing, or it is not yours."),
     409: (ConflictError, "The current state does not allow this."),
@@ -129,7 +140,9 @@ _SERVER_ERRORS_BEGIN = 500
 def error_of(status: int, headers: Mapping[str, str], body: bytes, *, is_anonymous: bool) -> TreadleApiError:
     """The error for an answer that is no success. `headers` have lower-case names."""
     problem = _problem(body)
-    said = next((text for name in ("detail", "title") if isinstance(text := problem.get(name), str) and text), None)
+    said = next(
+        (text for name in ("detail", "message", "title") if isinstance(text := problem.get(name), str) and text), None
+    )
     if status < _ERRORS_BEGIN:
         place = headers.get("location")
         return UnexpectedAnswerError(
@@ -145,6 +158,17 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, is_anonymo
     if isinstance(error, RateLimitedError | ServerError):
         error.retry_after = _retry_after(headers)
     return error
+
+
+def _faults(detail: object) -> dict[str, list[str]]:
+    """Of the agent-run API: [{"loc": ["body", "images", 0], "msg": …}]."""
+    found: dict[str, list[str]] = {}
+    for fault in detail if isinstance(detail, list) else ():
+        if isinstance(fault, Mapping) and isinstance(place := fault.get("loc"), list):
+            inside = [f"[{each}]" if isinstance(each, int) else f".{each}" for each in place[1:]]
+            path = "".join(inside).removeprefix(".") or str(place[0] if place else "body")
+            found.setdefault(path, []).append(str(fault.get("msg") or "is not valid"))
+    return found
 
 
 def _problem(body: bytes) -> Mapping[str, JsonValue]:

@@ -12,6 +12,8 @@ from tests.support.scripted_api import AnyClient, ScriptedApi, ok, process_json
 import treadle
 import treadle.sdk
 from treadle.sdk import AsyncClient, Client
+from treadle.sdk._agents import Agents
+from treadle.sdk._async_agents import AsyncAgents
 from treadle.sdk._async_client import AsyncAuth, AsyncFiles, AsyncProcesses
 from treadle.sdk._client import Auth, Files, Processes
 
@@ -57,7 +59,9 @@ def test_the_sdk_imports_nothing_of_the_server() -> None:
     assert run(program) == "[] False"
 
 
-@pytest.mark.parametrize(("one", "other"), [(Processes, AsyncProcesses), (Files, AsyncFiles), (Auth, AsyncAuth)])
+@pytest.mark.parametrize(
+    ("one", "other"), [(Processes, AsyncProcesses), (Agents, AsyncAgents), (Files, AsyncFiles), (Auth, AsyncAuth)]
+)
 def test_both_clients_have_the_same_methods(one: type, other: type) -> None:
     methods = [name for name in vars(one) if not name.startswith("_")]
     assert methods == [name for name in vars(other) if not name.startswith("_")]
