@@ -70,6 +70,9 @@ class Forge(Protocol):
     async def open_pull_request(self, repository: ForgeRepository, draft: PullRequestDraft) -> ForgePullRequest:
         """The one that is open for that head already, or a new one: repeating the call makes no second one."""
 
+    async def pull_request(self, repository: ForgeRepository, number: int) -> ForgePullRequest:
+        """As it is now."""
+
     async def change_pull_request(
         self, repository: ForgeRepository, number: int, change: PullRequestChange
     ) -> ForgePullRequest:
