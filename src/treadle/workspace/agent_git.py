@@ -55,6 +55,10 @@ class AgentGit:
         (git / "objects/info/alternates").write_text("".join(f"{path}\n" for path in self.objects))
         (git / "config").write_text(self._configuration())
         (git / "packed-refs").write_bytes(packed({**refs, HEADS + self.branch: sha}))
+        exclude = index.with_name("info") / "exclude"  # what setup commands left is unseen here, too
+        if exclude.exists():
+            (git / "info").mkdir()
+            shutil.copyfile(exclude, git / "info/exclude")
         shutil.copy2(index, git / "index")  # with its time: newer, it would hide changes made since
         # Last: without it this is no repository.
         (git / "HEAD").write_bytes(os.fsencode(f"ref: {HEADS}{self.branch}\n"))

@@ -40,3 +40,12 @@ class Place:
         if not self.config.is_relative_to(self.root):
             with suppress(OSError):  # other runs have theirs in there
                 self.config.parent.rmdir()
+
+
+def identity(directory: Path) -> tuple[int, int] | None:
+    """Tells one directory from another that took its place; None for none."""
+    try:
+        status = directory.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,6 +1,9 @@
-"""What is staged: the answers of `git diff-index --raw --numstat -z` and `git status -z`, read. Pure."""
+"""What is staged: the answers of `git diff-index --raw --numstat -z`, `git status -z` and `git ls-tree -z`, read.
+Pure."""
 
+import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 GITLINK = "160000"
@@ -56,6 +59,44 @@ def read_staged(output: bytes) -> Staged:
     return Staged(tuple(changes), additions, deletions)
 
 
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One path that differs from the last commit."""
+
+    code: bytes  # the two letters of `git status`: in the index, in the work tree
+    path: bytes
+
+    @property
+    def is_tracked(self) -> bool:
+        return self.code != b"??"
+
+    @property
+    def is_added(self) -> bool:
+        """Staged, and in no commit."""
+        return self.code[:1] == b"A"
+
+
+def read_statuses(output: bytes) -> tuple[Status, ...]:
+    """From `git status --porcelain=v1 -z --no-renames`."""
+    return tuple(Status(entry[:2], entry[3:]) for entry in split(output))
+
+
 def read_status(output: bytes) -> tuple[str, ...]:
-    """The paths in `git status --porcelain=v1 -z --no-renames`."""
-    return tuple(entry[3:].decode(errors="replace") for entry in output.split(b"\0") if entry)
+    """The paths in it."""
+    return tuple(status.path.decode(errors="replace") for status in read_statuses(output))
+
+
+def read_tree(output: bytes, names: Collection[bytes]) -> dict[str, str]:
+    """From `git ls-tree -r -z`: the ids of the files that have one of those names, by their paths (as file names are
+    decoded, so that two of them never look the same)."""
+    found: dict[str, str] = {}
+    for entry in split(output):
+        meta, _, path = entry.partition(b"\t")
+        if path.rpartition(b"/")[2] in names:
+            found[os.fsdecode(path)] = meta.split()[2].decode()
+    return found
+
+
+def split(output: bytes) -> list[bytes]:
+    """The entries of an output with `-z`."""
+    return [entry for entry in output.split(b"\0") if entry]

@@ -83,7 +83,7 @@ class Submodules:
 
     async def _check_out(self, remote: Remote, sha: str, paths: tuple[bytes, ...]) -> None:
         path = b"/".join(paths)
-        if not _is_directory(self._tree, path):
+        if not is_directory(self._tree, path):
             raise GitError("Its place is taken by something else.")
         snapshot = await self._mirrors.fetch(remote, self._loans)
         directory = self._folder / str(len(self._found))
@@ -110,7 +110,7 @@ async def restore(
     changed: list[str] = []
     for each in submodules:
         # The agent may have put a link in a submodule's place: what it leads to is nobody's to clean up.
-        if each.top not in tops or not _is_directory(tree, each.path):
+        if each.top not in tops or not is_directory(tree, each.path):
             continue
         options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=dirty", "--no-renames")
         found = read_status(await each.git.out("status", *options))
@@ -161,7 +161,7 @@ async def _none() -> GitCredentials:
     return GitCredentials()
 
 
-def _is_directory(tree: Path, path: bytes) -> bool:
+def is_directory(tree: Path, path: bytes) -> bool:
     """Whether it is one, reached through no link."""
     descriptor = open_beneath(tree, path)
     if descriptor is None:

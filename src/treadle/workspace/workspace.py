@@ -1,9 +1,8 @@
 """A run's clone. The service's git-dir is private and always given, so nothing in the work tree has a say in it."""
 
-import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -11,26 +10,27 @@ import anyio
 
 from treadle import command
 from treadle.command import CommandError
-from treadle.domain.diff import DIFF_ARGUMENTS, NUMSTAT_ARGUMENTS, DiffEncoder, path_batches
-from treadle.domain.errors import GitError, GitTimedOut, WorkspaceError
+from treadle.domain.errors import GitError, WorkspaceError
 from treadle.ports import Box, Commit, DiffSummary, Prepared
 from treadle.workspace import index_file, messages
 from treadle.workspace.agent_git import AgentGit
+from treadle.workspace.aside import Aside, pattern
 from treadle.workspace.delivery import Delivery
-from treadle.workspace.git import Git, failure_of, last_line, measured, refuse_full_disk
+from treadle.workspace.diff_files import write_diff
+from treadle.workspace.git import Git, last_line, refuse_full_disk
 from treadle.workspace.locks import FileLock
 from treadle.workspace.mirrors import Loans
-from treadle.workspace.place import Place
+from treadle.workspace.place import Place, identity
 from treadle.workspace.refs import REMOTE, write_branch
 from treadle.workspace.removal import drop_dot_git
-from treadle.workspace.staging import Staged, read_staged, read_status
+from treadle.workspace.staging import Staged, Status, read_staged, read_statuses, read_tree, split
 from treadle.workspace.submodules import Submodule, restore
+from treadle.workspace.untracked import everything, not_ignored
 
 #: How often staging is begun anew because of a repository inside the tree: each time one level of them is gone.
 MAX_NESTED = 50
 
 _NO_COMMIT = re.compile(r"^error: '(.+?)/?' does not have a commit checked out$", re.MULTILINE | re.DOTALL)
-_DIFF_CHUNK_BYTES = 256 << 10
 
 
 class GitWorkspace:
@@ -64,7 +64,8 @@ class GitWorkspace:
         self._is_staging = False  # or was, when something cut it short
         self._found: list[str] = []  # repositories found in the tree since the last commit
         self._nested: tuple[str, ...] = ()
-        self._tree = _identity(place.code)
+        self._tree = identity(place.code)
+        self._aside = Aside()
 
     @property
     def box(self) -> Box:
@@ -89,9 +90,7 @@ class GitWorkspace:
 
     async def changed_paths(self) -> Sequence[str]:
         """A repository inside the tree shows as its directory, with a slash at the end."""
-        await self._disarm()
-        options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=dirty", "--no-renames")
-        return read_status(await self._git.out("status", *options))
+        return _names(status for status in await self._statuses() if self._entry_of(status) is None)
 
     async def commit(self, message: str, step: UUID) -> Commit | None:
         staged = await self._stage("--numstat", "--find-renames")
@@ -132,10 +131,16 @@ class GitWorkspace:
 
     async def undo(self) -> Sequence[str]:
         """Ignored files, such as build caches, stay."""
-        paths = await self.changed_paths()
+        if self._is_staging:  # a hard reset would remove what is staged and was set aside
+            await self._unstage_aside()
+        statuses = await self._statuses()
+        paths = _names(status for status in statuses if self._entry_of(status) is None)
         if paths:
+            # What the repository's own .gitignore wants to be seen: a pattern that is given here is stronger.
+            seen = {entry for status in statuses if (entry := self._entry_of(status))}
+            kept = [f"--exclude={os.fsdecode(pattern(entry))}" for entry in seen]
             await self._insist(self._git, "reset", "--quiet", "--hard", self._head)
-            await self._insist(self._git, "clean", "--quiet", "--force", "--force", "-d")
+            await self._insist(self._git, "clean", "--quiet", "--force", "--force", "-d", *kept)
         await self._make_agent_git()
         return (*paths, *await self.restore_submodules())
 
@@ -159,38 +164,32 @@ class GitWorkspace:
             self._check_tree()
             await self._git.run("apply", "--index", "--whitespace=nowarn", "-", stdin=patch)
 
+    async def lock_files(self, names: frozenset[str]) -> Mapping[str, str]:
+        """Raises WorkspaceError for a tree whose listing is larger than Git's output may be."""
+        tree = await self._git.out("ls-tree", "-r", "-z", self._head)
+        return read_tree(tree, {os.fsencode(name) for name in names})
+
+    async def set_aside(self) -> Sequence[str]:
+        """A new directory with many things in it is set aside whole, also what is put there later. What is inside a
+        submodule is no part of any commit anyway; it is undone, as after each step."""
+        statuses = await self._statuses()
+        if any(status.is_tracked for status in statuses):
+            await self._insist(self._git, "reset", "--quiet", "--hard", self._head)
+        entries = await not_ignored(self._git, self._open_up)
+        self._aside = Aside(self._aside.entries | entries)
+        exclude = self._place.git / "info/exclude"
+        exclude.parent.mkdir(exist_ok=True)
+        exclude.write_bytes(self._aside.exclude_file())
+        await self._make_agent_git()
+        return (*_names(statuses), *await self.restore_submodules())
+
+    async def unversioned(self) -> Sequence[bytes]:
+        await self._disarm()
+        return await everything(self._git, self._followed, self._place.code)
+
     async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
         self._check_tree()
-        with measured(DIFF_ARGUMENTS):
-            return await self._write_diff(json_path, patch_path)
-
-    async def _write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
-        revisions = (self._prepared.source_sha, self._head)
-        arguments = (*DIFF_ARGUMENTS, *revisions)
-        encoder, read, patch_bytes = DiffEncoder(), 0, 0
-        try:
-            async with (
-                asyncio.timeout(self._git.seconds),
-                command.spawn(
-                    self._git.argv(*arguments), environment=self._git.environment, cwd=self._git.cwd
-                ) as running,
-            ):
-                with json_path.open("wb") as json_file, patch_path.open("wb") as patch_file:
-                    async for chunk in running.chunks(chunk_bytes=_DIFF_CHUNK_BYTES):
-                        json_file.writelines(encoder.feed_pieces(chunk))
-                        for paths in path_batches(encoder.unsettled):
-                            encoder.settle(await self._git.out(*NUMSTAT_ARGUMENTS, *revisions, "--", *paths))
-                        if encoder.patch_offset is not None:
-                            patch_bytes += patch_file.write(chunk[max(0, encoder.patch_offset - read) :])
-                        read += len(chunk)
-                    if await running.wait() != 0:
-                        raise GitError(f"git diff failed: {last_line(running.stderr)}.")
-                    json_file.writelines(encoder.close_pieces())
-        except TimeoutError:
-            raise GitTimedOut("The diff was not ready in time.", hint="TREADLE_GIT_SECONDS sets its time.") from None
-        except CommandError as error:
-            raise failure_of(arguments, error) from error
-        return DiffSummary(encoder.files, encoder.additions, encoder.deletions, patch_bytes)
+        return await write_diff(self._git, self._prepared.source_sha, self._head, json_path, patch_path)
 
     async def remove(self) -> None:
         await self._place.remove()
@@ -217,6 +216,7 @@ class GitWorkspace:
                     await self._open_up()
                     is_opened = True
                 continue
+            await self._unstage_aside()
             staged = read_staged(await self._git.out("diff-index", *options, self._head))
             repositories = [change.path for change in staged.changes if change.is_new_repository]
             moved = [change for change in staged.changes if change.is_moved_submodule]
@@ -228,6 +228,23 @@ class GitWorkspace:
             kept = b"".join(b"160000 %s\t%s\0" % (change.old_id.encode(), change.path) for change in moved)
             await self._git.run("update-index", "-z", "--index-info", stdin=kept)
         raise GitError("The work tree holds too many repositories inside one another.")
+
+    async def _unstage_aside(self) -> None:
+        if not self._aside:
+            return
+        options = ("--cached", "--name-only", "-z", "--no-renames", "--diff-filter=A", "--ignore-submodules=none")
+        added = split(await self._git.out("diff-index", *options, self._head))
+        if aside := [path for path in added if self._aside.holds(path)]:
+            await self._git.run("update-index", "--force-remove", "-z", "--stdin", stdin=b"\0".join(aside))
+
+    async def _statuses(self) -> Sequence[Status]:
+        await self._disarm()
+        options = ("--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=dirty", "--no-renames")
+        return read_statuses(await self._git.out("status", *options))
+
+    def _entry_of(self, status: Status) -> bytes | None:
+        """What was set aside, also while it is staged because staging was cut short; None for all other changes."""
+        return self._aside.entry_of(status.path) if not status.is_tracked or status.is_added else None
 
     async def _empty_repositories(self, stderr: str) -> list[bytes]:
         """The untracked ones; Git names one that took a tracked file's place in its complaint only."""
@@ -271,15 +288,11 @@ class GitWorkspace:
 
     def _check_tree(self) -> None:
         """Raises WorkspaceError when the work tree is not the directory that was prepared."""
-        if _identity(self._place.code) != self._tree:
+        if identity(self._place.code) != self._tree:
             raise WorkspaceError("The work tree was moved or replaced.")
         # Of a command that was cut short: nobody else works here.
         (self._place.git / "index.lock").unlink(missing_ok=True)
 
 
-def _identity(directory: Path) -> tuple[int, int] | None:
-    try:
-        status = directory.lstat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+def _names(statuses: Iterable[Status]) -> tuple[str, ...]:
+    return tuple(status.path.decode(errors="replace") for status in statuses)
