@@ -14,9 +14,11 @@ import structlog
 
 from treadle.domain.errors import ConfigurationError, LeaseLost, Unavailable
 from treadle.domain.events import Draft
+from treadle.domain.identity import Organization, Role, User
+from treadle.domain.repository import Repository, SandboxStatus, SetupSandbox, SetupStatus
 from treadle.domain.run import Artifact, Checkpoint, Run, StoredFile
 from treadle.domain.states import RunStatus
-from treadle.ports import Blobs, Fence, Pulse, StepUpdate, Store
+from treadle.ports import BlobEntry, Blobs, Fence, Pulse, StepUpdate, Store
 
 T = TypeVar("T")
 
@@ -149,6 +151,40 @@ class PatientStore:
     async def get_run_by_id(self, run_id: int) -> Run:
         return await self._hold.patiently(lambda: self._store.get_run_by_id(run_id))
 
+    async def organization(self, organization_id: int) -> Organization:
+        return await self._hold.patiently(lambda: self._store.organization(organization_id))
+
+    async def member(self, organization_id: int, user_id: int) -> tuple[User, Role]:
+        return await self._hold.patiently(lambda: self._store.member(organization_id, user_id))
+
+    async def repository(self, organization_id: int, repository_id: int) -> Repository:
+        return await self._hold.patiently(lambda: self._store.repository(organization_id, repository_id))
+
+    async def set_setup(
+        self, repository_id: int, status: SetupStatus, *, commands: str | None = None, fence: Fence | None = None
+    ) -> None:
+        work = partial(self._store.set_setup, repository_id, status, commands=commands, fence=fence)
+        await self._hold.patiently(work)
+
+    async def add_sandbox(self, fence: Fence, repository_id: int, digest: str, now: datetime) -> SetupSandbox:
+        """One whose answer was lost stays behind as RUNNING."""
+        return await self._hold.patiently(lambda: self._store.add_sandbox(fence, repository_id, digest, now))
+
+    async def finish_sandbox(
+        self,
+        fence: Fence,
+        sandbox_id: int,
+        status: SandboxStatus,
+        now: datetime,
+        *,
+        exit_code: int | None,
+        log_blob: str | None,
+    ) -> None:
+        work = partial(
+            self._store.finish_sandbox, fence, sandbox_id, status, now, exit_code=exit_code, log_blob=log_blob
+        )
+        await self._hold.patiently(work)
+
 
 class PatientBlobs:
     """What a claimed run asks of the place for bytes."""
@@ -167,6 +203,10 @@ class PatientBlobs:
     async def download(self, key: str, target: Path) -> None:
         """Into a new file. Raises NotFound, OSError."""
         await self._hold.patiently(lambda: self._download(key, target), seconds=BLOB_SECONDS)
+
+    async def entries(self, prefix: str) -> Sequence[BlobEntry]:
+        """Once. For a few."""
+        return [entry async for entry in self._blobs.entries(prefix)]
 
     async def delete(self, key: str) -> None:
         """Once, like `keep_only`."""
