@@ -179,6 +179,7 @@ async def deployed(folder: Path, *, fetch: Fetch = no_jwks, **overrides: object)
             ),
             organizations=Organizations(store, clock),
             repositories=repositories,
+            rates=store,
             clock=clock,
             checks={"store": store.check, "blobs": blobs.check},
         )

@@ -43,7 +43,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
     streams = Streams(services.runs, wire.event_frame, services.clock)
     app.state.streams = streams
     rate = Rate.parse(settings.rate_limit_code_generation)
-    limit = RateLimit(rate, services.clock, name="code-generation") if rate is not None else None
+    limit = RateLimit(rate, services.rates, services.clock, name="code-generation") if rate is not None else None
     processes = Processes(
         services.runs,
         streams,

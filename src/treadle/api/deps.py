@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from treadle.ports import Clock
+from treadle.ports.directory import RateStore
 from treadle.services.files import Files
 from treadle.services.identity import Identity
 from treadle.services.organizations import Organizations
@@ -25,5 +26,6 @@ class Services:
     tokens: Tokens
     organizations: Organizations
     repositories: Repositories
+    rates: RateStore
     clock: Clock
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -1,11 +1,12 @@
-"""How often a caller may ask: a sliding window, in this process."""
+"""How often a caller may ask, counted in the store: for all processes of the API together."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from treadle.domain.errors import TooManyRequests
 from treadle.ports import Clock
+from treadle.ports.directory import RateStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,47 +24,29 @@ class Rate:
 
 
 class RateLimit:
-    """Counts by fixed windows and weighs the previous one by how much of it the last `seconds` still cover, so that
-    nobody gets twice the limit at an edge."""
+    """One group of routes; `name` is the group's, in the store and in the headers."""
 
-    def __init__(self, rate: Rate, clock: Clock, *, name: str) -> None:
+    def __init__(self, rate: Rate, store: RateStore, clock: Clock, *, name: str) -> None:
         self._rate = rate
+        self._store = store
         self._clock = clock
         self._name = name
-        self._window = 0
-        self._current: dict[Hashable, int] = {}
-        self._previous: Mapping[Hashable, int] = {}
 
-    def admit(self, key: Hashable) -> Mapping[str, str]:
-        """The headers to answer with. Raises TooManyRequests."""
+    async def admit(self, key: str) -> Mapping[str, str]:
+        """The headers to answer with; `key` is whose requests are counted. Raises TooManyRequests, and Unavailable
+        rather than let anybody pass whom nobody counts: the request itself would need the store too."""
         limit, span = self._rate.limit, self._rate.seconds
-        window, elapsed = divmod(self._clock.now().timestamp(), span)
-        self._turn_to(int(window))
-        current, previous = self._current.get(key, 0), self._previous.get(key, 0)
-        used = current + previous * (1 - elapsed / span)
-        if used + 1 > limit:
+        answer = await self._store.admit(f"{self._name}/{key}", limit=limit, seconds=span, now=self._clock.now())
+        if not answer.is_admitted:
+            # Whole seconds, rounded up: whoever waits so long passes.
             raise TooManyRequests(
-                f"More than {limit} requests in {span} seconds.",
-                retry_after=max(1, math.ceil(self._wait(current, previous, elapsed))),
+                f"More than {limit} requests in {span} seconds.", retry_after=max(1, math.ceil(answer.retry_after))
             )
-        self._current[key] = current + 1
-        return self._headers(int(limit - used - 1), math.ceil(span - elapsed))
+        return self._headers(answer.remaining, math.ceil(answer.reset))
 
     def refused_headers(self, retry_after: int) -> Mapping[str, str]:
         """The headers of a 429."""
         return self._headers(0, retry_after)
-
-    def _turn_to(self, window: int) -> None:
-        if window != self._window:
-            self._previous = self._current if window == self._window + 1 else {}
-            self._current, self._window = {}, window
-
-    def _wait(self, current: int, previous: int, elapsed: float) -> float:
-        """Seconds until one more fits, if nothing else is asked."""
-        limit, span = self._rate.limit, self._rate.seconds
-        if current < limit:  # then it is the previous window's weight that must shrink
-            return span * (1 - (limit - 1 - current) / previous) - elapsed
-        return span - elapsed + span * (1 - (limit - 1) / current)
 
     def _headers(self, remaining: int, reset: int) -> Mapping[str, str]:
         return {

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 from tests.support.deployment import PROCESSES, Deployment, Json, body, deployed
+from tests.support.executors import Away
 from tests.unit.api.golden import check_json
 from tests.unit.api.test_diff import keep
 from tests.unit.api.test_requests import PEM
@@ -20,6 +21,7 @@ from treadle.api.maitento import examples, schemas
 from treadle.api.maitento.faults import read
 from treadle.api.maitento.requests import ClaudeAuthenticationUpdateBody, CredentialsBody, ProcessBody
 from treadle.services.runs import Runs
+from treadle.store.sql import SqlStore
 
 # ---- errors
 
@@ -123,7 +125,6 @@ async def test_what_runs_in_the_lifespan(here: Deployment) -> None:
 @pytest.mark.anyio
 async def test_nobody_gets_more_than_the_rate(tmp_path: Path) -> None:
     async with deployed(tmp_path, rate_limit_code_generation="4/10") as here:
-        here.clock.advance(9.875)  # 09:30:10, the beginning of a window
         user = await here.member("user@example.com")
         remaining = []
         for _ in range(4):
@@ -132,10 +133,12 @@ async def test_nobody_gets_more_than_the_rate(tmp_path: Path) -> None:
             assert answer.headers["ratelimit-policy"] == '"code-generation";q=4;w=10'
             remaining.append(answer.headers["ratelimit"])
         assert remaining == [f'"code-generation";r={left};t=10' for left in (3, 2, 1, 0)]
+        here.clock.advance(0.5)
         answer = await here.http.get(PROCESSES, headers=here.admin.headers)
         assert answer.status_code == 429
         assert answer.json()["code"] == "too_many_requests"
         wait = int(answer.headers["retry-after"])
+        assert wait == 10  # nine and a half
         assert answer.headers["ratelimit"] == f'"code-generation";r=0;t={wait}'
         assert (await here.http.get(PROCESSES, headers=user.headers)).status_code == 200
         assert (await here.http.get(PROCESSES)).status_code == 401
@@ -148,13 +151,24 @@ async def test_nobody_gets_more_than_the_rate(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_an_edge_between_windows_admits_no_more(tmp_path: Path) -> None:
     async with deployed(tmp_path, rate_limit_code_generation="10/10") as here:
-        here.clock.advance(9.875 + 9)
-        admitted = 0
-        for _ in range(40):  # twenty seconds, every half second
-            answer = await here.http.get(PROCESSES, headers=here.admin.headers)
-            admitted += answer.status_code == 200
-            here.clock.advance(0.05)
-        assert admitted <= 10 + 2
+        codes = []
+        for _ in range(80):  # twenty seconds, four requests in each
+            codes.append((await here.http.get(PROCESSES, headers=here.admin.headers)).status_code)
+            here.clock.advance(0.25)
+        assert codes == ([200] * 10 + [429] * 30) * 2
+
+
+@pytest.mark.anyio
+async def test_a_request_that_cannot_be_counted_does_not_pass(tmp_path: Path) -> None:
+    async with deployed(tmp_path, rate_limit_code_generation="10/10") as here:
+        assert isinstance(here.store, SqlStore)
+        assert (await here.http.get(PROCESSES, headers=here.admin.headers)).status_code == 200
+        here.store._executor = Away(here.store._executor)
+        answer = await here.http.get(PROCESSES, headers=here.admin.headers)
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "unavailable"
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "ratelimit" not in answer.headers
 
 
 @pytest.mark.anyio

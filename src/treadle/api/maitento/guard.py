@@ -29,7 +29,7 @@ class Guard:
             try:
                 caller = await self._authenticator.caller(request)
                 if self._limit is not None:
-                    extra = self._limit.admit(caller.meter)
+                    extra = await self._limit.admit(caller.meter)
                 response = await handler(request, caller)
             except ClientDisconnect:
                 raise
