@@ -216,8 +216,9 @@ async def test_an_ending_is_the_last_event_and_leaves_no_secret(world: World, st
     assert (last.number, last.type, last.date) == (ended.last_event, EventType.RUN_FINISHED, later(5))
     assert last.data == {"status": status, "failureDetails": "because"}
     assert await world.store.run_secrets(run.id) == {}
-    assert await world.store.checkpoint(run.id) is None
+    assert await world.store.checkpoint(run.id) == a_checkpoint(run)  # a resume goes on from there
     assert ended.steps[0].status is StepStatus.SUCCESS
+    assert last.step is None  # no step failed with it
 
 
 @ENDINGS
@@ -230,8 +231,8 @@ async def test_an_ending_fails_the_running_step(world: World, status: RunStatus)
     assert (untouched.status, untouched.failure_details) == (StepStatus.NOT_STARTED, None)
     step, end = (await world.told(run.id))[-2:]
     assert (step.type, step.step, step.phase) == (EventType.STEP_FINISHED, 1, Phase.ANALYSIS)
-    assert step.data == {"status": StepStatus.FAILED, "failureDetails": "because"}
-    assert end.type is EventType.RUN_FINISHED
+    assert step.data == {"status": StepStatus.FAILED, "failureDetails": "because", "output": None}
+    assert (end.type, end.step) == (EventType.RUN_FINISHED, 1)
 
 
 async def test_an_ending_without_output_keeps_the_steps_own(world: World) -> None:

@@ -157,9 +157,6 @@ class BreakingBlobs(DirectoryBlobs):
                 self.is_broken = False
                 raise Unavailable("the connection broke")
 
-    async def delete_prefix(self, prefix: str) -> None:  # noqa: ARG002 - the port's
-        raise self.error("away")
-
     async def delete(self, key: str) -> None:  # noqa: ARG002 - the port's
         raise self.error("away")
 
@@ -175,5 +172,15 @@ async def test_a_download_that_breaks_off_begins_anew(tmp_path: Path) -> None:
 async def test_bytes_that_cannot_be_removed_end_no_run(tmp_path: Path, error: type[ConfigurationError]) -> None:
     blobs = BreakingBlobs(tmp_path / "blobs")
     blobs.error = error  # a secret that is not accepted any more, too
-    await PatientBlobs(blobs, held(30)).delete_prefix("files")
+    await blobs.put("files/a", b"kept")
+    await PatientBlobs(blobs, held(30)).keep_only("files", ())
+    assert await blobs.get("files/a") == b"kept"
     await PatientBlobs(blobs, held(30)).delete("files/a")
+
+
+async def test_only_what_is_named_is_kept(tmp_path: Path) -> None:
+    blobs = DirectoryBlobs(tmp_path / "blobs")
+    for key in ("runs/1/checkpoint/a", "runs/1/checkpoint/b", "runs/1/other"):
+        await blobs.put(key, b"x")
+    await PatientBlobs(blobs, held(30)).keep_only("runs/1/checkpoint/", {"runs/1/checkpoint/b"})
+    assert sorted([entry.key async for entry in blobs.entries()]) == ["runs/1/checkpoint/b", "runs/1/other"]

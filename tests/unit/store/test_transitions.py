@@ -1,6 +1,7 @@
 """Whatever is called in whatever order: no transition outside of the domain's tables, no gap in a run's events."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +19,8 @@ from tests.support.stores import NOW, World, a_draft, open_world, said
 
 from treadle.domain.errors import AlreadyFinished, Conflict, LeaseLost, NotFound
 from treadle.domain.events import Event, EventType
-from treadle.domain.run import Checkpoint, EngineName, Run, Usage
+from treadle.domain.run import Checkpoint, EngineName, FollowUp, Run, Usage
 from treadle.domain.states import (
-    RUN_ALIVE,
     RUN_TERMINAL,
     RUN_TRANSITIONS,
     STEP_TRANSITIONS,
@@ -34,11 +34,13 @@ from treadle.store.address import sqlite_url
 T = TypeVar("T")
 
 LEASE, KILL, MAX_LOST = 30, 4, 3
+MOST_STEPS = 5
 
 #: Which of a run's events tells of which change of its status.
 TELLING = {
     (RunStatus.NEW, RunStatus.RUNNING): EventType.RUN_STARTED,
     (RunStatus.RUNNING, RunStatus.NEW): EventType.RUN_REQUEUED,
+    **{(ended, RunStatus.NEW): EventType.RUN_RESUMED for ended in RUN_TERMINAL},
     **{
         (before, after): EventType.RUN_FINISHED
         for before, targets in RUN_TRANSITIONS.items()
@@ -131,7 +133,7 @@ class Calls(RuleBasedStateMachine):
             lost = self.refused(self.store.ping(fence, self.tick(1)), LeaseLost)
         elif what == "finish":
             status = data.draw(st.sampled_from(sorted(RUN_TERMINAL)))
-            lost = self.refused(self.store.finish(fence, status, "because", self.tick(0.1), output="kept"), LeaseLost)
+            lost = self.finish(fence, status)
         elif what == "release":
             lost = self.refused(self.store.release(fence, self.tick(0.1)), LeaseLost)
         elif what == "checkpoint":
@@ -141,6 +143,45 @@ class Calls(RuleBasedStateMachine):
             drafts = [said(str(number)) for number in range(data.draw(st.integers(0, 3)))]
             lost = self.refused(self.store.record(fence, drafts, self.tick(0.1)), LeaseLost)
         assert lost is not is_current
+
+    def finish(self, fence: Fence, status: RunStatus) -> bool:
+        run = self.seen[fence.run_id].run
+        call = self.store.finish(fence, status, "because", self.tick(0.1), output="kept")
+        try:
+            became = self.do(call)
+        except LeaseLost:
+            return True
+        waits = [
+            step
+            for step in run.steps
+            if step.is_follow_up and step.position >= run.first_step and step.status is StepStatus.NOT_STARTED
+        ]
+        if status is RunStatus.KILLED or not waits:
+            assert became is status
+        elif run.date_kill_requested is not None:
+            assert became is RunStatus.KILLED
+        elif status is RunStatus.FAILED and not [step for step in run.steps if step.status is StepStatus.RUNNING]:
+            assert became is RunStatus.FAILED
+        else:
+            assert became is RunStatus.NEW
+        return False
+
+    @precondition(lambda self: self.seen)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.seen)))
+        run = self.seen[run_id].run
+        call = self.store.resume_run(
+            run_id,
+            FollowUp("and more"),
+            step_id=uuid4(),
+            secrets={"git_http": "sealed again"},
+            now=self.tick(0.1),
+            most_steps=MOST_STEPS,
+        )
+        refused = self.refused(call, Conflict)
+        is_being_killed = run.date_kill_requested is not None and not run.is_finished
+        assert refused is (is_being_killed or len(run.steps) >= MOST_STEPS)
 
     @precondition(lambda self: self.fences)
     @rule(data=st.data(), position=st.integers(1, 4), wanted=st.none() | st.sampled_from(StepStatus))
@@ -214,20 +255,27 @@ class Calls(RuleBasedStateMachine):
         assert after.events[: len(before.events)] == before.events
         # the run: only what the table allows, told by its event; leases and counters only grow
         assert new.lease - old.lease == (1 if new.status is RunStatus.RUNNING and old.status is RunStatus.NEW else 0)
-        assert new.lost_workers >= old.lost_workers
+        is_resumed = EventType.RUN_RESUMED in types
+        is_next = any(event.data.get("reason") == "follow_up" for event in told)
+        begins_anew = (old.is_finished and is_resumed) or is_next
+        assert new.lost_workers == 0 if begins_anew else new.lost_workers >= old.lost_workers
         if new.status is not old.status:
             assert new.status in RUN_TRANSITIONS[old.status]
-            assert old.status in RUN_ALIVE  # nothing here resumes
             assert types[-1] is TELLING[old.status, new.status]
-        finished = [event for event in after.events if event.type is EventType.RUN_FINISHED]
-        assert finished == ([after.events[-1]] if new.is_finished else [])
+        assert new.first_step == (len(new.steps) if old.is_finished and is_resumed else old.first_step)
+        # an ending is the last event, unless a resume follows it at once
+        for event, following in itertools.zip_longest(after.events, after.events[1:]):
+            if event.type is EventType.RUN_FINISHED:
+                assert new.is_finished if following is None else following.type is EventType.RUN_RESUMED
+        assert (after.events[-1].type is EventType.RUN_FINISHED) is new.is_finished
         assert (new.date_completed is not None) is new.is_finished
         if new.is_finished:
             assert after.secrets == frozenset()
-            assert after.checkpoint is None
+            assert after.checkpoint == before.checkpoint  # a resume goes on from there
             assert not [step for step in new.steps if step.status is StepStatus.RUNNING]
         # the steps: only what the table allows; one that the run's end failed is told
-        for was, now in zip(old.steps, new.steps, strict=True):
+        assert len(new.steps) - len(old.steps) == is_resumed
+        for was, now in zip(old.steps, new.steps, strict=False):
             assert (was.id, was.position, was.text) == (now.id, now.position, now.text)
             if now.status is not was.status:
                 assert now.status in STEP_TRANSITIONS[was.status]
