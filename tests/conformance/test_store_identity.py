@@ -1,21 +1,28 @@
-"""Organizations, users, keys and repositories, on each database."""
+"""Organizations, users and keys, on each database."""
 
 import asyncio
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from tests.support.stores import NOW, World, a_draft, later
+from tests.support.directory import ODD, losing
+from tests.support.stores import NOW, World, later
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.identity import Principal, Role
-from treadle.domain.repository import Repository
 from treadle.store.sql import SqlStore
 
 pytestmark = pytest.mark.anyio
 
 
-async def add_key(world: World, digest: str, *, expires: float | None = None, owner: Principal | None = None) -> int:
+async def add_key(
+    world: World,
+    digest: str,
+    *,
+    expires: float | None = None,
+    owner: Principal | None = None,
+    reaches_all: bool = False,
+) -> int:
     owner = owner or world.principal
     key = await world.store.add_api_key(
         owner.organization_id,
@@ -25,6 +32,7 @@ async def add_key(world: World, digest: str, *, expires: float | None = None, ow
         digest=digest,
         now=NOW,
         expires=None if expires is None else later(expires),
+        reaches_all=reaches_all,
     )
     return key.id
 
@@ -94,6 +102,51 @@ async def test_a_key_speaks_for_its_user_in_its_organization(world: World) -> No
     assert await world.store.principal_by_key("e" * 64, NOW) is None
 
 
+async def test_a_key_says_whether_it_reaches_all_organizations_of_its_user(world: World) -> None:
+    for digest, reaches_all in (("d" * 64, False), ("e" * 64, True)):
+        await add_key(world, digest, reaches_all=reaches_all)
+        assert await world.store.principal_by_key(digest, NOW) == replace(world.principal, reaches_all=reaches_all)
+    assert [key.reaches_all for key in await world.store.api_keys(world.principal.organization_id)] == [False, True]
+
+
+async def test_the_first_admins_key_reaches_its_organization(database_url: str) -> None:
+    store = await SqlStore.open(database_url)
+    try:
+        for _ in range(2):
+            made = await store.add_first_admin(
+                ("Default", uuid4()), ("admin@localhost", "Admin", uuid4()), prefix="trd_", digest="d" * 64, now=NOW
+            )
+        assert made is None, "there is one already"
+        found = await store.principal_by_key("d" * 64, NOW)
+        assert found is not None
+        assert (found.organization_id, found.role, found.reaches_all) == (1, Role.ADMIN, False)
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("was_saved", [True, False])
+async def test_an_answer_that_was_lost_makes_nothing_twice(world: World, was_saved: bool) -> None:
+    store, uuid = losing(world.store, was_saved=was_saved), uuid4()
+    organization = await store.add_organization(ODD, uuid, NOW)
+    assert organization == (await world.store.organizations())[1]
+    user = await store.add_user("x@example.org", ODD, uuid4(), NOW)
+    for role in (Role.MANAGER, None, Role.ADMIN):
+        await store.set_role(organization.id, user.id, role)
+    assert await world.store.users(organization.id) == ((user, Role.ADMIN),)
+    named = {"name": "laptop", "prefix": "trd_ab", "digest": "d" * 64, "now": NOW, "expires": later(9)}
+    key = await store.add_api_key(organization.id, user.id, **named, reaches_all=True)  # type: ignore[arg-type]  # as add_api_key takes them
+    assert await world.store.api_keys(organization.id) == (key,)
+    with pytest.raises(Conflict):
+        await store.add_api_key(organization.id, world.principal.user_id, **named)  # type: ignore[arg-type]  # as add_api_key takes them
+    await store.revoke_api_key(key.id, later(1))
+    (found,) = await world.store.api_keys(organization.id)
+    assert found.date_revoked == later(1)
+    with pytest.raises(NotFound):
+        await store.revoke_api_key(key.id + 9, NOW)
+    with pytest.raises(NotFound):
+        await store.set_role(organization.id, 999, Role.MEMBER)
+
+
 async def test_a_key_of_a_former_member_has_no_role(world: World) -> None:
     former = await world.somebody(role=Role.MANAGER)
     await add_key(world, "d" * 64, owner=former)
@@ -147,72 +200,6 @@ async def test_signing_keys_are_newest_first(world: World) -> None:
     assert list(await world.store.signing_keys()) == [("c", "sealed c"), ("b", "sealed b"), ("a", "sealed a")]
     with pytest.raises(Conflict):
         await world.store.add_signing_key("a", "other", NOW)
-
-
-def a_repository(organization_id: int, name: str = "group/project") -> Repository:
-    return Repository(0, uuid4(), organization_id, name, f"https://git.example.org/{name}.git", "trunk", NOW)
-
-
-async def test_a_repository_is_found_with_its_secrets(world: World) -> None:
-    home = world.principal.organization_id
-    repository = await world.store.add_repository(a_repository(home), {"git_http": "sealed"})
-    bare = await world.store.add_repository(a_repository(home, "group/other"), {})
-    assert repository.id != bare.id
-    assert list(await world.store.repositories(home)) == [repository, bare]
-    assert await world.store.find_repository(home, repository.url) == repository
-    assert await world.store.repository_secrets(repository.id) == {"git_http": "sealed"}
-    assert await world.store.repository_secrets(bare.id) == {}
-    with pytest.raises(NotFound):
-        await world.store.repository_secrets(999)
-
-
-async def test_a_repositorys_name_is_its_organizations_own(world: World) -> None:
-    home, stranger = world.principal.organization_id, await world.stranger()
-    await world.store.add_repository(a_repository(home), {"git_http": "sealed"})
-    with pytest.raises(Conflict):
-        await world.store.add_repository(a_repository(home), {"git_http": "other"})
-    theirs = await world.store.add_repository(a_repository(stranger.organization_id), {})
-    assert list(await world.store.repositories(stranger.organization_id)) == [theirs]
-    assert await world.store.find_repository(stranger.organization_id, "https://elsewhere") is None
-    with pytest.raises(NotFound):
-        await world.store.add_repository(a_repository(999), {})
-
-
-async def test_a_repository_changes_with_or_without_its_secrets(world: World) -> None:
-    home = world.principal.organization_id
-    made = await world.store.add_repository(a_repository(home), {"git_http": "sealed"})
-    moved = replace(made, url="https://git.example.org/moved", default_branch="trunk")
-    await world.store.update_repository(moved, None, NOW)
-    assert list(await world.store.repositories(home)) == [moved]
-    assert await world.store.find_repository(home, made.url) is None
-    assert await world.store.repository_secrets(made.id) == {"git_http": "sealed"}
-    await world.store.update_repository(moved, {"git_ssh": "key"}, NOW)
-    assert await world.store.repository_secrets(made.id) == {"git_ssh": "key"}
-    await world.store.update_repository(moved, {}, NOW)
-    assert await world.store.repository_secrets(made.id) == {}
-    with pytest.raises(NotFound):
-        await world.store.update_repository(replace(made, id=99), None, NOW)
-
-
-async def test_a_repository_that_is_removed_leaves_its_runs(world: World) -> None:
-    home = world.principal.organization_id
-    made = await world.store.add_repository(a_repository(home), {"git_http": "sealed"})
-    run = await world.run(a_draft(repository_id=made.id))
-    await world.store.remove_repository(made.id)
-    assert list(await world.store.repositories(home)) == []
-    assert await world.store.find_repository(home, made.url) is None
-    assert await world.store.find_repository(home, "") is None
-    assert await world.store.repository_secrets(made.id) == {}
-    assert (await world.store.get_run_by_id(run.id)).repository_id == made.id
-    late = await world.run(a_draft(repository_id=made.id))  # of a process that has not noticed yet
-    assert late.repository_id == made.id
-    again = await world.store.add_repository(a_repository(home), {})
-    assert list(await world.store.repositories(home)) == [again]
-    for gone in (made.id, 99):
-        with pytest.raises(NotFound):
-            await world.store.remove_repository(gone)
-        with pytest.raises(NotFound):
-            await world.store.update_repository(replace(made, id=gone), None, NOW)
 
 
 async def test_an_organization_tells_its_limit(world: World) -> None:
