@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.scripted_api import ScriptedApi, ok
+from tests.support.scripted_api import Answer, ScriptedApi, ok
 
 RUN_ID = 42
 ORGANIZATION = 7
@@ -64,15 +64,19 @@ def organizations_json(*ids: int) -> dict[str, Any]:
 @dataclass
 class GrowingLog(ScriptedApi):
     """A run whose log has `length` entries, and which `meanwhile` changes before each look at it (the number of the
-    look, from 1). Anything else is answered from `answers`."""
+    look, from 1). Anything else is answered from `answers`, then from `later`."""
 
     length: int = 0
     status: str = "RUNNING"
     meanwhile: Callable[["GrowingLog", int], None] = field(default=lambda _log, _look: None)
     looks: int = 0
+    #: What `meanwhile` wants answered to requests that are no looks.
+    later: list[Answer] = field(default_factory=list)
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
         if not request.url.path.endswith("/logs") or self.answers:
+            self.answers += self.later
+            self.later.clear()
             return super().answer(request)
         self.requests.append(request)
         self.looks += 1

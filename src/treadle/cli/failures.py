@@ -17,6 +17,8 @@ _OPTIONS: Final = {
     "gitSshKeyBase64": "--ssh-key",
     "gitHttpCredentials": "--http-credentials-env",
     "claudeAuthentication.apiKey": "--engine-key-env",
+    "repo_id": "--repo",
+    "agent_type": "--agent-type",
 }
 
 

@@ -1,21 +1,18 @@
 """A run on a terminal: one block that is drawn again in place, and stays as a summary at the end."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.text import Text
 
+from treadle.cli.block import Block, spinner
 from treadle.cli.event_data import Cost
 from treadle.cli.lines import ID_COLUMNS, change_text, cost_text, counted, duration, step_state
 from treadle.cli.progress import Happening, RunView, StepView, advance
 from treadle.cli.text import columns, cut, neutral, one_line, pad
-
-REDRAW_SECONDS: Final = 0.1
 
 _STYLES: Final = {
     "New": "dim",
@@ -26,9 +23,7 @@ _STYLES: Final = {
     "Killed": "yellow",
 }
 _SIGNS: Final = {"New": "·", "NotStarted": "·", "Success": "✓", "Failed": "✗", "Killed": "■"}
-_SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ASCII_SIGNS: Final = {"New": ".", "NotStarted": ".", "Success": "+", "Failed": "x", "Killed": "#"}
-_ASCII_SPINNER: Final = "|/-\\"
 
 #: Lines get no longer than this on wide terminals: what belongs together would stand too far apart.
 _MAX_COLUMNS: Final = 120
@@ -108,8 +103,7 @@ class RunPicture:
 
     def _sign(self, status: str, *, is_unicode: bool) -> str:
         if status == "Running":
-            frames = _SPINNER if is_unicode else _ASCII_SPINNER
-            return frames[int(self._now.timestamp() / REDRAW_SECONDS) % len(frames)]
+            return spinner(self._now, is_unicode=is_unicode)
         return (_SIGNS if is_unicode else _ASCII_SIGNS).get(status, "?")
 
 
@@ -134,42 +128,23 @@ def _ending(run: RunView, now: datetime) -> Iterator[Text]:
             yield wrapped
 
 
-class LiveView:
+class LiveView(Block):
     """A view for a terminal. Entered before the first event, left after the last."""
 
     def __init__(self, console: Console, run: RunView, now: Callable[[], datetime], *, hint: str = "") -> None:
         self.run = run
         self._now = now
         self._hint = hint
-        self._live = Live(console=console, auto_refresh=False, get_renderable=self._picture, vertical_overflow="crop")
-        self._drawing: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._live.start(refresh=True)
-        self._drawing = asyncio.create_task(self._draw(), name="live view")
-        return self
+        super().__init__(console, self._picture)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._drawing is not None:
-            self._drawing.cancel()
-            await asyncio.gather(self._drawing, return_exceptions=True)
         self._hint = ""
-        self._live.vertical_overflow = "visible"
-        self._live.stop()
+        await super().__aexit__(kind, error, trace)
 
     def show(self, event: Happening) -> None:
         self.run = advance(self.run, event)
-
-    def say(self, text: str) -> None:
-        """A line above the block."""
-        self._live.console.print(Text(neutral(text)))
-
-    async def _draw(self) -> None:
-        while True:
-            self._live.refresh()
-            await asyncio.sleep(REDRAW_SECONDS)
 
     def _picture(self) -> RunPicture:
         return RunPicture(self.run, self._now(), hint=self._hint)

@@ -3,7 +3,20 @@
 import typer
 from typer.core import TyperGroup
 
-from treadle.cli.commands import admin, artifacts, blobs, database, demo, doctor, files, prune, remote, run, serve
+from treadle.cli.commands import (
+    admin,
+    agent,
+    artifacts,
+    blobs,
+    database,
+    demo,
+    doctor,
+    files,
+    prune,
+    remote,
+    run,
+    serve,
+)
 from treadle.cli.failures import Stopped, report
 from treadle.cli.output import prepare_streams
 
@@ -59,5 +72,5 @@ def main() -> None:
     app()
 
 
-for module in (demo, run, serve, remote, artifacts, files, admin, database, blobs, prune, doctor):
+for module in (demo, run, serve, remote, agent, artifacts, files, admin, database, blobs, prune, doctor):
     module.register(app)

@@ -54,7 +54,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A registered repository. `name` is its last part, `full_name` OWNER/NAME."""
+    """A registered repository. `name` is its last part, `full_name` OWNER/NAME. `raw` is the JSON as it came."""
 
     id: int
     organization_id: int
@@ -65,6 +65,7 @@ class Repository:
     language: str | None
     is_archived: bool
     setup_status: str | None
+    raw: Mapping[str, JsonValue] = field(repr=False, compare=False)
 
     @classmethod
     def read(cls, fields: Fields) -> "Repository":
@@ -78,6 +79,7 @@ class Repository:
             language=fields.optional_text("language"),
             is_archived=fields.flag("archived"),
             setup_status=fields.optional_text("setup_status"),
+            raw=fields.raw,
         )
 
 
