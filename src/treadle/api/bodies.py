@@ -19,6 +19,11 @@ async def read_json(request: Request, limit: int) -> bytes:
     ):
         detail = f"This takes application/json, not {media_type or 'nothing'}."
         raise ProblemRaised(Problem(415, "unsupported_media_type", detail, headers={"Accept": "application/json"}))
+    return await read_bytes(request, limit)
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """The body, whatever it is. Raises TooLarge past `limit` bytes."""
     refuse_longer(request, limit)
     chunks, size, is_more = list[bytes](), 0, True
     while is_more:

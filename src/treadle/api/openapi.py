@@ -38,6 +38,8 @@ class DocumentedApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if scope["path"].startswith("//"):  # of clients that join an address and a path with a slash too many
+                scope["path"] = f"/{scope['path'].lstrip('/')}"
             for route in self._plain:
                 if await route.serve(scope, receive, send):
                     return

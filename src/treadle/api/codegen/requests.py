@@ -1,0 +1,213 @@
+"""What the agent-run API takes. What a body holds besides is ignored, as the original did; numbers may be written as
+texts, as it allowed too."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from starlette.requests import Request
+
+from treadle.api.bodies import header
+from treadle.api.codegen.parsing import Unprocessable, fault, read_query
+from treadle.domain.run import RunSource
+from treadle.services.agents import AgentRequest, AgentType
+from treadle.services.check_suites import MAX_RETRIES, CheckSuiteChange
+
+MAX_PAGE = 100
+MAX_IDEMPOTENCY_KEY = 255
+
+#: A request with images may be longer than others, in bytes.
+MAX_IMAGES_BYTES = 32 * 1024 * 1024
+
+#: Of a run's metadata, in characters of its JSON, and how deep it may be nested.
+MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_DEPTH = 100
+
+#: No list is longer; a database would not count further.
+_LAST_SKIP = 2**31 - 1 - MAX_PAGE
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if _depth(value) > MAX_METADATA_DEPTH:
+        raise PydanticCustomError(
+            "too_deep", "Metadata must be nested at most {most} deep", {"most": MAX_METADATA_DEPTH}
+        )
+    if len(json.dumps(value, separators=(",", ":"))) > MAX_METADATA_BYTES:
+        raise PydanticCustomError(
+            "too_long", "Metadata must be at most {most} bytes of JSON", {"most": MAX_METADATA_BYTES}
+        )
+    return value
+
+
+def _depth(value: object) -> int:
+    deepest, level = 0, [value]
+    while level and deepest <= MAX_METADATA_DEPTH:
+        level = [inner for each in level for inner in _inside(each)]
+        deepest += 1
+    return deepest
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+Number = Annotated[int, BeforeValidator(_no_boolean)]
+
+
+class PageQuery(BaseModel):
+    skip: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = MAX_PAGE
+
+    @property
+    def reach(self) -> int:
+        """`skip` as a database takes it."""
+        return min(self.skip, _LAST_SKIP)
+
+
+class RunsQuery(PageQuery):
+    user_id: int | None = None
+    source_type: RunSource | None = None
+
+
+class LogsQuery(PageQuery):
+    reverse: bool = False
+
+
+class RepositoryQuery(BaseModel):
+    repo_id: int
+
+
+class OrganizationQuery(BaseModel):
+    org_id: int
+
+
+class RevokeQuery(OrganizationQuery):
+    provider: str
+
+
+def read_page(request: Request) -> PageQuery:
+    """`skip` and `limit`, or the `page` and `size` that some clients send. Raises Unprocessable."""
+    return read_query(request, PageQuery, _paged(request))
+
+
+def read_runs_page(request: Request) -> RunsQuery:
+    """Raises Unprocessable."""
+    return read_query(request, RunsQuery, _paged(request))
+
+
+def _paged(request: Request) -> dict[str, str]:
+    """The original ignored these two, so that no value of theirs is a fault."""
+    page, size = (_small(request.query_params.get(name, "")) for name in ("page", "size"))
+    limit = size if size is not None and size <= MAX_PAGE else None
+    found = {} if limit is None else {"limit": str(limit)}
+    return found if page is None else {**found, "skip": str((page - 1) * (limit or MAX_PAGE))}
+
+
+def _small(text: str) -> int | None:
+    return int(text) or None if text.isascii() and text.isdecimal() and len(text) <= 9 else None  # noqa: PLR2004 - digits
+
+
+class CreateAgentRunInput(BaseModel):
+    """`images`: data URIs of PNG, JPEG, GIF or WebP. `repo_id`: else the organization's default repository, or its only
+    one. `model` and `agent_type`: else the organization's."""
+
+    prompt: str
+    images: list[str] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
+    repo_id: Number | None = None
+    model: str | None = None
+    agent_type: Literal["codegen", "claude_code"] | None = None
+
+    def request(self) -> AgentRequest:
+        """Raises Unprocessable."""
+        return AgentRequest(
+            prompt=self.prompt,
+            images=self.images or (),
+            metadata=self.metadata,
+            repository_id=self.repo_id,
+            model=self.model,
+            agent_type=AgentType(self.agent_type) if self.agent_type is not None else None,
+        )
+
+
+class ResumeAgentRunInput(BaseModel):
+    agent_run_id: Number
+    prompt: str
+    images: list[str] | None = None
+
+
+class StopAgentRunInput(BaseModel):
+    """The two order ids placed a card on a board; here they do nothing."""
+
+    agent_run_id: Number
+    before_card_order_id: str | None = None
+    after_card_order_id: str | None = None
+
+
+class CheckSuiteSettingsRequest(BaseModel):
+    """What is null or not there stays as it is."""
+
+    check_retry_count: Annotated[Number, Field(ge=0, le=MAX_RETRIES)] | None = None
+    ignored_checks: list[str] | None = None
+    check_retry_counts: dict[str, Number] | None = None
+    custom_prompts: dict[str, str] | None = None
+    high_priority_apps: list[str] | None = None
+
+    def change(self) -> CheckSuiteChange:
+        return CheckSuiteChange(
+            retry_count=self.check_retry_count,
+            ignored_checks=self.ignored_checks,
+            retry_counts=self.check_retry_counts,
+            custom_prompts=self.custom_prompts,
+            high_priority_apps=self.high_priority_apps,
+        )
+
+
+class EditPRInput(BaseModel):
+    state: Literal["open", "closed", "draft", "ready_for_review"]
+
+
+class GenerateSetupCommandsInput(BaseModel):
+    repo_id: Number
+    prompt: str | None = None
+    trigger_source: str = "setup-commands"
+
+
+class GenerateTokenRequest(BaseModel):
+    org_id: Number
+
+
+class LocalSessionInput(BaseModel):
+    """`session_id`: what the CLI calls its session."""
+
+    session_id: str
+
+
+class LocalSessionStatusInput(BaseModel):
+    status: str
+
+
+class LocalSessionLogInput(BaseModel):
+    """`log`: a line of the CLI's, as it is."""
+
+    log: dict[str, Any]
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The header that makes a repeated call the same run. Raises Unprocessable."""
+    key = header(request, b"idempotency-key", "\0")
+    if key == "\0":  # which no header holds
+        return None
+    if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
+        said = f"Must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
+        raise Unprocessable([fault(("header", "Idempotency-Key"), said)])
+    return key
