@@ -32,6 +32,9 @@ def run_json(status: str = "RUNNING", **changes: Any) -> dict[str, Any]:
                 "url": "https://github.test/o/r/pull/9",
                 "created_at": "2026-01-02T03:04:06Z",
                 "head_branch_name": "treadle/42-log-it",
+                "number": 9,
+                "state": "closed",
+                "merged": True,
             }
         ],
         "metadata": {"ticket": "A-1"},

@@ -109,7 +109,9 @@ class PullRequest:
             number=fields.optional_integer("number"),
             title=fields.optional_text("title"),
             url=fields.optional_text("url"),
-            state=fields.optional_choice("state", PullRequestState),
+            state=PullRequestState.MERGED
+            if fields.flag("merged")
+            else fields.optional_choice("state", PullRequestState),
             branch=fields.optional_text("head_branch_name"),
             date_created=fields.date("created_at"),
         )

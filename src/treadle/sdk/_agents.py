@@ -207,7 +207,7 @@ class Agents:
     def edit_pull_request(
         self, pull_request_id: int, state: PullRequestState | str, *, organization: int | None = None
     ) -> PullRequest:
-        """Opens, closes, drafts or readies a pull request of a run. Raises NotFoundError, and ConflictError when the
-        forge refuses."""
+        """Opens, closes, drafts or readies a pull request of a run. Raises ConflictError, with the reason, when that
+        could not be done."""
         call = partial(calls.edit_pull_request, pull_request_id=pull_request_id, state=state)
         return self._driver.run(self._home.call(organization, call))
