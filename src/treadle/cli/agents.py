@@ -24,9 +24,7 @@ from treadle.cli.failures import Stopped
 from treadle.cli.interrupts import Interrupts
 from treadle.cli.output import FAILED
 from treadle.cli.remote import connected
-
-#: Longest time that a run may take to be stopped, in seconds.
-STOP_SECONDS = 20.0
+from treadle.cli.remote_runs import KILL_SECONDS
 
 #: Between two looks at the status of a run that is watched on a terminal.
 _LOOK_SECONDS = 2.0
@@ -130,7 +128,7 @@ class Agents:
         async def work(client: AsyncClient) -> None:
             await client.agents.ban(number, organization=self._organization)
             try:
-                run = await client.agents.wait(number, STOP_SECONDS, poll=0.5, organization=self._organization)
+                run = await client.agents.wait(number, KILL_SECONDS, poll=0.5, organization=self._organization)
             except AgentWaitTimeoutError as late:
                 self._tell(late.run)
                 output.note("It is being stopped.")

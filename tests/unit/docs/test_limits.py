@@ -28,10 +28,11 @@ INNER = {
     "treadle.blobs.directory:_WRITE_BYTES",
     "treadle.blobs.keys:_MAX_SEGMENT",  # of keys that Treadle itself makes
     "treadle.blobs.s3:_PIECE_BYTES",
+    "treadle.cli.agents:_LOOK_SECONDS",
     "treadle.cli.blob_places:_REDRAW_SECONDS",
+    "treadle.cli.block:REDRAW_SECONDS",
     "treadle.cli.checks:_GIT_SECONDS",
     "treadle.cli.demo:_SECONDS",
-    "treadle.cli.live:REDRAW_SECONDS",
     "treadle.cli.live:_MAX_COLUMNS",
     "treadle.cli.local:_DRAIN_SECONDS",
     "treadle.cli.machine:_PORT_SECONDS",
