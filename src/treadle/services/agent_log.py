@@ -1,12 +1,13 @@
 """A run's log as somebody reads it who asked an agent: what was asked, thought, done, answered, and what went wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from treadle.domain.events import Event, EventType, JsonObject, JsonValue
 from treadle.domain.states import StepStatus
+from treadle.ports.directory import SessionLog
 
 #: Stands for a tool in the entry that tells of the repository's setup commands.
 SETUP_TOOL = "setup_commands"
@@ -38,6 +39,34 @@ class LogEntry:
 def entry_of(event: Event) -> LogEntry:
     """An event of `ports.RunStore.log`."""
     return _ENTRIES.get(event.type, _failed)(event.data, event.date)
+
+
+def entry_of_line(line: SessionLog) -> LogEntry:
+    """What a CLI on somebody's own machine reported: a line of its conversation. One that is not understood is shown
+    as it is."""
+    data, date = line.data, line.date
+    message = _object(data.get("message"))
+    content = message.get("content")
+    if isinstance(content, str) and content:
+        return _spoken(data.get("type"), content, date)
+    for block in content if isinstance(content, Sequence) and not isinstance(content, str) else ():
+        part = _object(block)
+        match part.get("type"):
+            case "text" | "thinking" as kind if said := _text(part, kind):
+                return _spoken(data.get("type"), said, date)
+            case "tool_use":
+                given, name = _object(part.get("input")), _text(part, "name") or "unknown"
+                return LogEntry(MessageType.ACTION, date, tool_name=name, tool_input=given)
+            case "tool_result":
+                output: JsonObject = {"output": part.get("content"), "is_error": bool(part.get("is_error"))}
+                return LogEntry(MessageType.ACTION, date, tool_output=output)
+    return LogEntry(MessageType.PLAN_EVALUATION, date, observation=data)
+
+
+def _spoken(who: JsonValue, said: str, date: datetime) -> LogEntry:
+    if who == "user":
+        return LogEntry(MessageType.USER_MESSAGE, date, observation=said)
+    return LogEntry(MessageType.PLAN_EVALUATION, date, thought=said)
 
 
 def _asked(data: JsonObject, date: datetime) -> LogEntry:

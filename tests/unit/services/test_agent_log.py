@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from treadle.domain.events import LOG_TYPES, Event, EventType, JsonObject
-from treadle.services.agent_log import LogEntry, MessageType, entry_of
+from treadle.ports.directory import SessionLog
+from treadle.services.agent_log import LogEntry, MessageType, entry_of, entry_of_line
 
 DATE = datetime(2026, 10, 1, tzinfo=UTC)
 
@@ -108,3 +109,40 @@ def test_what_goes_into_a_tool_is_always_an_object(value: object) -> None:
 @pytest.mark.parametrize("type_", sorted(LOG_TYPES))
 def test_an_event_without_its_data_is_an_entry_all_the_same(type_: EventType) -> None:
     assert entry(type_).date == DATE
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (
+            {"type": "user", "message": {"role": "user", "content": "Do it"}},
+            LogEntry(MessageType.USER_MESSAGE, DATE, observation="Do it"),
+        ),
+        (
+            {"type": "assistant", "message": {"content": [{"type": "text", "text": "I look"}]}},
+            LogEntry(MessageType.PLAN_EVALUATION, DATE, thought="I look"),
+        ),
+        (
+            {"type": "assistant", "message": {"content": [{"type": "thinking", "thinking": "Hm"}]}},
+            LogEntry(MessageType.PLAN_EVALUATION, DATE, thought="Hm"),
+        ),
+        (
+            {"type": "assistant", "message": {"content": [{"type": "tool_use", "name": "Bash", "input": {"a": 1}}]}},
+            LogEntry(MessageType.ACTION, DATE, tool_name="Bash", tool_input={"a": 1}),
+        ),
+        (
+            {"type": "user", "message": {"content": [{"type": "tool_result", "content": "out"}]}},
+            LogEntry(MessageType.ACTION, DATE, tool_output={"output": "out", "is_error": False}),
+        ),
+        (
+            {"type": "summary", "summary": "All of it"},
+            LogEntry(MessageType.PLAN_EVALUATION, DATE, observation={"type": "summary", "summary": "All of it"}),
+        ),
+        (
+            {"message": {"content": [3, {"type": "text"}]}},
+            LogEntry(MessageType.PLAN_EVALUATION, DATE, observation={"message": {"content": [3, {"type": "text"}]}}),
+        ),
+    ],
+)
+def test_lines_of_a_session_elsewhere(data: JsonObject, expected: LogEntry) -> None:
+    assert entry_of_line(SessionLog(1, data, DATE)) == expected

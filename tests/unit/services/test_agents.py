@@ -16,6 +16,7 @@ from treadle.domain.errors import (
     InvalidInput,
     NotFound,
 )
+from treadle.domain.events import JsonObject
 from treadle.domain.git_url import check_branch
 from treadle.domain.identity import Organization, Principal, Role
 from treadle.domain.run import EngineName, RunSource
@@ -112,7 +113,7 @@ async def agents(here: Deployment) -> Agents:
 @pytest.mark.anyio
 async def test_a_prompt_becomes_a_run(here: Deployment, agents: Agents) -> None:
     admin = await principal_of(here, here.admin)
-    metadata = {"ticket": ["A-1", {"deep": None}]}
+    metadata: JsonObject = {"ticket": ["A-1", {"deep": None}]}
     run = await agents.create(admin, AgentRequest("Add a shop.", images=[IMAGE] * 2, metadata=metadata, model="dummy"))
     found = await here.services.runs.get(admin, run.uuid)
     assert found == run

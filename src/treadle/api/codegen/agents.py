@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from treadle.api.codegen import wire
 from treadle.api.codegen.answers import Links, answer
-from treadle.api.codegen.guard import Call, id_of
+from treadle.api.codegen.guard import LAST_ID, Call, id_of
 from treadle.api.codegen.parsing import read_body, read_query
 from treadle.api.codegen.requests import (
     MAX_IMAGES_BYTES,
@@ -22,12 +24,16 @@ from treadle.api.codegen.requests import (
 from treadle.domain.errors import NotFound
 from treadle.domain.identity import FIRST_LOCAL_SESSION
 from treadle.domain.run import Run, RunSource
+from treadle.services.agent_log import entry_of_line
 from treadle.services.agents import Agents
 from treadle.services.local_sessions import LocalSessions
 from treadle.services.pull_requests import PullRequests
 from treadle.services.runs import Repeatable
 
 NO_RUN = "Agent run not found."
+
+#: No user has this id.
+NOBODY = 0
 
 
 class AgentHandlers:
@@ -60,20 +66,22 @@ class AgentHandlers:
     async def get(self, call: Call) -> Response:
         run_id = call.id("agent_run_id", NO_RUN)
         if run_id > FIRST_LOCAL_SESSION:
-            session = await self._sessions.get(call.principal, run_id)
+            with _as_agent_run():
+                session = await self._sessions.get(call.principal, run_id)
             return answer(wire.local_run(session, self._links.origin(call.request)))
         return await self._shown(await self._agents.get(call.principal, run_id), call.request)
 
     async def list(self, call: Call) -> Response:
         query, origin = read_runs_page(call.request), self._links.origin(call.request)
+        user_id = query.user_id if query.user_id is None or 0 < query.user_id <= LAST_ID else NOBODY
         if query.source_type is RunSource.LOCAL:
             sessions, total = await self._sessions.page(
-                call.principal, user_id=query.user_id, limit=query.limit, skip=query.reach
+                call.principal, user_id=user_id, limit=query.limit, skip=query.reach
             )
             shown = [wire.local_run(each, origin) for each in sessions]
         else:
             runs, total = await self._agents.page(
-                call.principal, user_id=query.user_id, source=query.source_type, limit=query.limit, skip=query.reach
+                call.principal, user_id=user_id, source=query.source_type, limit=query.limit, skip=query.reach
             )
             pulls = await self._pull_requests.of([run.id for run in runs])
             shown = [wire.agent_run(run, pulls.get(run.id, ()), origin) for run in runs]
@@ -103,15 +111,17 @@ class AgentHandlers:
         run_id, query = call.id("agent_run_id", NO_RUN), read_query(call.request, LogsQuery)
         origin = self._links.origin(call.request)
         if run_id > FIRST_LOCAL_SESSION:
-            session, entries, total = await self._sessions.log(
-                call.principal, run_id, limit=query.limit, skip=query.reach, reverse=query.reverse
-            )
+            with _as_agent_run():
+                session, lines, total = await self._sessions.log(
+                    call.principal, run_id, limit=query.limit, skip=query.reach, reverse=query.reverse
+                )
+            entries = [entry_of_line(line) for line in lines]
             shown = wire.local_run_with_logs(session, entries, total, origin, skip=query.skip, limit=query.limit)
         else:
-            run, entries, total = await self._agents.log(
+            run, found, total = await self._agents.log(
                 call.principal, run_id, limit=query.limit, skip=query.reach, reverse=query.reverse
             )
-            shown = wire.agent_run_with_logs(run, entries, total, origin, skip=query.skip, limit=query.limit)
+            shown = wire.agent_run_with_logs(run, found, total, origin, skip=query.skip, limit=query.limit)
         return answer(shown)
 
     @property
@@ -125,6 +135,15 @@ class AgentHandlers:
     async def _shown(self, run: Run, request: Request) -> Response:
         pulls = (await self._pull_requests.of([run.id])).get(run.id, ())
         return answer(wire.agent_run(run, pulls, self._links.origin(request)))
+
+
+@contextmanager
+def _as_agent_run() -> Iterator[None]:
+    """A session elsewhere that is not there, in the words for an agent run that is not."""
+    try:
+        yield
+    except NotFound:
+        raise NotFound(NO_RUN) from None
 
 
 def _of_here(run_id: int) -> int:

@@ -192,7 +192,7 @@ _OPEN = Doc(
 _SET_STATUS = Doc(
     _SESSIONS,
     "Report a local session's status",
-    schemas.LocalSessionResponse,
+    schemas.MessageResponse,
     problems=(404, 413),
     body=requests.LocalSessionStatusInput,
 )

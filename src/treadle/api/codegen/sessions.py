@@ -6,7 +6,6 @@ from treadle.api.codegen.answers import answer
 from treadle.api.codegen.guard import SESSION, Call
 from treadle.api.codegen.parsing import read_body
 from treadle.api.codegen.requests import LocalSessionInput, LocalSessionLogInput, LocalSessionStatusInput
-from treadle.domain.identity import LocalSession
 from treadle.services.local_sessions import LocalSessions
 
 
@@ -19,11 +18,13 @@ class SessionHandlers:
 
     async def open(self, call: Call) -> Response:
         body = await read_body(call.request, LocalSessionInput, self._max_request_bytes)
-        return _shown(await self._sessions.open(call.principal, body.session_id))
+        session = await self._sessions.open(call.principal, body.session_id)
+        return answer({"agent_run_id": session.id, "session_id": session.session_id, "status": session.status})
 
     async def set_status(self, call: Call) -> Response:
         body = await read_body(call.request, LocalSessionStatusInput, self._max_request_bytes)
-        return _shown(await self._sessions.set_status(call.principal, _session_id(call), body.status))
+        await self._sessions.set_status(call.principal, _session_id(call), body.status)
+        return answer({"message": f"The status is {body.status}."})
 
     async def add_log(self, call: Call) -> Response:
         body = await read_body(call.request, LocalSessionLogInput, self._max_request_bytes)
@@ -34,7 +35,3 @@ class SessionHandlers:
 def _session_id(call: Call) -> str:
     found: str = call.request.path_params[SESSION]
     return found
-
-
-def _shown(session: LocalSession) -> Response:
-    return answer({"agent_run_id": session.id, "session_id": session.session_id, "status": session.status})

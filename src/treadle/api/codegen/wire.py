@@ -9,6 +9,7 @@ from treadle.domain.repository import PullRequest, PullRequestState, Repository
 from treadle.domain.run import Run, RunSource
 from treadle.domain.states import RunStatus
 from treadle.services.agent_log import LogEntry
+from treadle.services.integrations import Integration
 
 STATUSES: Mapping[RunStatus, str] = {
     RunStatus.NEW: "PENDING",
@@ -153,6 +154,24 @@ def oauth_provider(found: OAuthProvider) -> JsonObject:
         "default_scopes": found.default_scopes,
         "is_mcp": found.is_mcp,
         "meta": found.meta,
+    }
+
+
+def integrations(found: Organization, connected: Sequence[Integration]) -> JsonObject:
+    return {
+        "organization_id": found.id,
+        "organization_name": found.name,
+        "integrations": [
+            {
+                "integration_type": each.type,
+                "active": each.is_active,
+                "token_id": each.token_id,
+                "installation_id": each.installation_id,
+                "metadata": each.metadata,
+            }
+            for each in connected
+        ],
+        "total_active_integrations": sum(each.is_active for each in connected),
     }
 
 
