@@ -14,8 +14,8 @@ from treadle.domain.sizes import parse_size
 
 PREFIX = "TREADLE_"
 
-#: Read by the SDK and the CLI, not by the service: where it is, and the caller's key.
-CLIENT_NAMES = frozenset({"TREADLE_URL", "TREADLE_API_KEY"})
+#: Read by the SDK and the CLI, not by the service: where it is, the caller's key, and a token to register.
+CLIENT_NAMES = frozenset({"TREADLE_URL", "TREADLE_API_KEY", "TREADLE_FORGE_TOKEN"})
 
 #: What Git needs of the service's environment to get out of a company's network.
 GIT_NAMES = (

@@ -13,7 +13,7 @@ from tests.support.cli import PATIENCE_SECONDS, Cli
 from tests.support.repositories import BareRepositories
 from tests.support.ssh_server import SshServer
 
-REPO = ("repo", "add", "--name", "a/b", "--url", "https://git.example.com/a/b.git")
+REPO = ("repo", "add", "--no-check", "--name", "a/b", "--url", "https://git.example.com/a/b.git")
 
 _KEY = re.compile(r"trd_[\w-]{43}")
 
@@ -182,7 +182,7 @@ def test_a_limit_of_an_organization(cli: Cli) -> None:
 def test_a_registered_repository_changes_and_goes(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret-token\n")
     cli.run("admin", *REPO, "--http-credentials-file", "token")
-    update = ("admin", "repo", "update", "a/b")
+    update = ("admin", "repo", "update", "a/b", "--no-check")
     changed = cli.run(*update, "--url", "https://git.example.com/a/c", "--default-branch", "trunk", "--json")
     assert (changed.json["url"], changed.json["branch"]) == ("https://git.example.com/a/c", "trunk")
     assert "secret-token" not in changed.stdout + changed.stderr

@@ -130,18 +130,31 @@ class Identity:
         """Raises NotFound."""
         return await self._store.find_user(email)
 
-    async def create_key(
-        self, email: str, organization_id: int, *, name: str = "", expires: datetime | None = None
-    ) -> tuple[ApiKey, str]:
-        """The key's record, and the key itself: it cannot be shown again. Raises NotFound unless the user is a
-        member, and InvalidInput."""
+    async def member(self, email: str, organization_id: int) -> tuple[User, Role]:
+        """The user with the role that it has there. Raises NotFound, also for one that is not a member."""
         user = await self._store.find_user(email)
-        if not any(member.id == user.id for member, _ in await self.users(organization_id)):
-            raise NotFound(f"The user is not a member of organization {organization_id}.")
+        for member, role in await self.users(organization_id):
+            if member.id == user.id:
+                return member, role
+        raise NotFound(f"The user is not a member of organization {organization_id}.")
+
+    async def create_key(
+        self,
+        email: str,
+        organization_id: int,
+        *,
+        name: str = "",
+        expires: datetime | None = None,
+        reaches_all: bool = False,
+    ) -> tuple[ApiKey, str]:
+        """The key's record, and the key itself: it cannot be shown again. `reaches_all`: it counts in every
+        organization of its user, those that are joined later too. Raises NotFound unless the user is a member, and
+        InvalidInput."""
+        user, _ = await self.member(email, organization_id)
         if expires is not None and expires <= self._clock.now():
             raise InvalidInput({"expires": ["Must lie in the future."]})
         key = self._new_key()
-        return await self._add_key(organization_id, user.id, name[:MAX_NAME], key, expires), key
+        return await self._add_key(organization_id, user.id, name[:MAX_NAME], key, expires, reaches_all), key
 
     async def keys(self, organization_id: int) -> Sequence[ApiKey]:
         return await self._store.api_keys(organization_id)
@@ -152,7 +165,7 @@ class Identity:
         self._recent.clear()
 
     async def _add_key(
-        self, organization_id: int, user_id: int, name: str, key: str, expires: datetime | None
+        self, organization_id: int, user_id: int, name: str, key: str, expires: datetime | None, reaches_all: bool
     ) -> ApiKey:
         return await self._store.add_api_key(
             organization_id,
@@ -162,6 +175,7 @@ class Identity:
             digest=digest_of(key),
             now=self._clock.now(),
             expires=expires,
+            reaches_all=reaches_all,
         )
 
 

@@ -1,6 +1,5 @@
-"""Registered repositories: an address, and the credentials that runs without their own use."""
+"""Registered repositories: an address, the credentials that runs without their own use, and what is set for it."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -8,27 +7,30 @@ from uuid import UUID
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import InvalidInput, NotFound
-from treadle.domain.git_url import check_branch, check_url, normalize, split_credentials
+from treadle.domain.git_url import normalize
 from treadle.domain.identity import Organization, Principal
 from treadle.domain.permissions import Permission, require
-from treadle.domain.repository import Repository
+from treadle.domain.repository import ForgeAccess, Repository, SetupStatus
 from treadle.ports import Clock, Vault
-from treadle.services.credentials import GIT_HTTP, GIT_SSH, check_ssh_key, git_secrets
 from treadle.services.organizations import OrganizationStore
 from treadle.services.recent import Recent
-
-TABLE = "repositories"
-
-#: The secret that opens the forge's API, beside those of Git.
-FORGE_TOKEN = "forge_token"  # noqa: S105 - a secret's name
+from treadle.services.repository_change import (
+    RepositoryChange,
+    address_and_git,
+    changed_by,
+    forge_after,
+    learned,
+    origin_of,
+)
+from treadle.services.repository_faults import repository_faults, setup_fault
+from treadle.services.repository_reach import Inspection, Reach, inspect
+from treadle.services.repository_secrets import FORGE_TOKEN, NO_GIT, RepositorySecrets, git_of, password_of
 
 #: As the agent-run API's specification words it.
 NO_REPOSITORIES = "No repos found in the organization. Please add some repos and try again."
 
-MAX_NAME = 200
-MAX_URL = 10_000
-_NO_CREDENTIALS: Mapping[str, str | None] = {GIT_HTTP: None, GIT_SSH: None}
-_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)+")
+#: Where nobody named a branch, and nobody was asked.
+FALLBACK_BRANCH = "main"
 
 
 class Repositories:
@@ -36,73 +38,12 @@ class Repositories:
 
     def __init__(self, store: OrganizationStore, vault: Vault, clock: Clock, *, new_uuid: Callable[[], UUID]) -> None:
         self._store = store
-        self._vault = vault
+        self._secrets = RepositorySecrets(store, vault)
         self._clock = clock
         self._new_uuid = new_uuid
         self._known: Recent[int, Mapping[str, Repository]] = Recent(clock, seconds=1, size=1000)
 
-    async def add(
-        self,
-        organization: Organization,
-        *,
-        name: str,
-        url: str,
-        default_branch: str = "main",
-        git: GitCredentials | None = None,
-    ) -> Repository:
-        """Registers OWNER/NAME. Local addresses are allowed: only an operator gets here.
-
-        Raises InvalidInput naming every fault, and Conflict when the name is taken.
-        """
-        given = git or GitCredentials()
-        clean_url, in_url = split_credentials(url)
-        _check(name=name, url=url, default_branch=default_branch, git=given, in_url=in_url)
-        uuid = self._new_uuid()
-        sealed = self._seal(organization, uuid, given, in_url)
-        repository = Repository(
-            id=0,  # the store gives it one
-            uuid=uuid,
-            organization_id=organization.id,
-            name=name,
-            url=clean_url,
-            default_branch=default_branch,
-            date_created=self._clock.now(),
-        )
-        try:
-            return await self._store.add_repository(repository, sealed)
-        finally:
-            self._known.clear()
-
-    async def update(
-        self,
-        organization: Organization,
-        name: str,
-        *,
-        url: str | None = None,
-        default_branch: str | None = None,
-        git: GitCredentials | None = None,
-    ) -> Repository:
-        """Changes what is given, for later runs. `git`, or credentials in the address, replace all that it has; empty
-        ones take them away. Raises InvalidInput naming every fault, NotFound."""
-        found, given = await self._named(organization.id, name), git or GitCredentials()
-        clean_url, in_url = split_credentials(url) if url is not None else (found.url, None)
-        changed = replace(found, url=clean_url, default_branch=default_branch or found.default_branch)
-        _check(name=name, url=url or found.url, default_branch=changed.default_branch, git=given, in_url=in_url)
-        is_replaced = git is not None or in_url is not None
-        # By name: None removes one, and those that are not named stay.
-        sealed = {**_NO_CREDENTIALS, **self._seal(organization, found.uuid, given, in_url)} if is_replaced else None
-        try:
-            await self._store.update_repository(changed, sealed, self._clock.now())
-        finally:
-            self._known.clear()
-        return changed
-
-    async def remove(self, organization_id: int, name: str) -> None:
-        """Later runs know nothing of it; those that there are go on. Raises NotFound."""
-        try:
-            await self._store.remove_repository((await self._named(organization_id, name)).id)
-        finally:
-            self._known.clear()
+    # ---- what there is -----------------------------------------------------------------------------------------------
 
     async def list(self, organization_id: int) -> Sequence[Repository]:
         return await self._store.repositories(organization_id)
@@ -139,13 +80,12 @@ class Repositories:
             )
         return found[0]
 
-    async def forge_token(self, repository: Repository, organization_uuid: UUID) -> str | None:
-        """Opened: its own for the forge, else what its HTTP credentials have for a password. Raises SealBroken."""
-        opened = await self._opened(repository, organization_uuid)
-        if FORGE_TOKEN in opened:
-            return opened[FORGE_TOKEN]
-        user, colon, password = opened.get(GIT_HTTP, "").strip().partition(":")
-        return (password if colon else user) or None
+    async def named(self, organization_id: int, name: str) -> Repository:
+        """By OWNER/NAME. Raises NotFound."""
+        for repository in await self._store.repositories(organization_id):
+            if repository.name == name:
+                return repository
+        raise NotFound(f"There is no repository {name}.", hint="`treadle admin repo list` shows them.")
 
     async def find(self, organization_id: int, url: str) -> Repository | None:
         """The organization's repository of that address, however it is spelt. One that another process registered is
@@ -158,30 +98,156 @@ class Repositories:
 
     async def credentials(self, repository: Repository, organization_uuid: UUID) -> GitCredentials:
         """Opened. Raises SealBroken."""
-        opened = await self._opened(repository, organization_uuid)
-        return GitCredentials(http=opened.get(GIT_HTTP), ssh_key=opened.get(GIT_SSH))
+        return git_of(await self._secrets.opened(repository, organization_uuid))
 
-    async def _opened(self, repository: Repository, organization_uuid: UUID) -> Mapping[str, str]:
-        return {
-            name: self._vault.open(sealed, organization=organization_uuid, table=TABLE, row=f"{repository.uuid}/{name}")
-            for name, sealed in (await self._store.repository_secrets(repository.id)).items()
-        }
+    async def forge_token(self, repository: Repository, organization_uuid: UUID) -> str | None:
+        """Opened: its own for the forge, else what its HTTP credentials have for a password. Raises SealBroken."""
+        opened = await self._secrets.opened(repository, organization_uuid)
+        return opened.get(FORGE_TOKEN) or password_of(git_of(opened))
 
-    async def _named(self, organization_id: int, name: str) -> Repository:
-        for repository in await self._store.repositories(organization_id):
-            if repository.name == name:
-                return repository
-        raise NotFound(f"There is no repository {name}.", hint="`treadle admin repo list` shows them.")
+    # ---- what an operator does: local addresses are allowed ----------------------------------------------------------
 
-    def _seal(
-        self, organization: Organization, uuid: UUID, git: GitCredentials, in_url: str | None
-    ) -> Mapping[str, str]:
-        clear = git_secrets(GitCredentials(http=git.http or in_url, ssh_key=git.ssh_key))
-        return {
-            secret: self._vault.seal(text, organization=organization.uuid, table=TABLE, row=f"{uuid}/{secret}")
-            for secret, text in clear.items()
-            if text is not None
-        }
+    async def add(
+        self,
+        organization: Organization,
+        *,
+        name: str,
+        url: str,
+        default_branch: str | None = None,
+        git: GitCredentials | None = None,
+        forge: ForgeAccess | None = None,
+        forge_token: str | None = None,
+        reach: Reach | None = None,
+    ) -> Repository:
+        """Registers OWNER/NAME; an organization's first becomes its default. With `reach` it is looked at before
+        anything is kept, and its default branch is what its HEAD means; without, nobody is asked.
+
+        Raises InvalidInput naming every fault, Conflict when the name is taken, GitError when it cannot be reached, and
+        ForgeError when `forge_token` cannot be used.
+        """
+        change = RepositoryChange(url, default_branch, git, forge, forge_token=forge_token)
+        if faults := repository_faults(name, change, has_forge=forge is not None):
+            raise InvalidInput(faults, "The repository cannot be registered.")
+        clean_url, used = address_and_git(url, git)
+        repository = Repository(
+            id=0,  # the store gives it one
+            uuid=self._new_uuid(),
+            organization_id=organization.id,
+            name=name,
+            url=clean_url,
+            default_branch=default_branch or FALLBACK_BRANCH,
+            date_created=self._clock.now(),
+            forge=forge,
+        )
+        seen = None
+        if reach is not None:
+            token = forge_token or password_of(used)
+            seen = await _look(reach, organization, repository, used, token, branch=default_branch)
+            _refuse(seen, reach, is_token_new=forge_token is not None)
+            repository = learned(replace(repository, default_branch=seen.default_branch or FALLBACK_BRANCH), seen.facts)
+        sealed = self._secrets.seal(organization.uuid, repository.uuid, used, forge_token)
+        try:
+            added = await self._store.add_repository(repository, sealed)
+        finally:
+            self._known.clear()
+        if seen is not None and seen.check_names:
+            await self._store.set_check_names(added.id, seen.check_names)
+        owner = await self._store.organization(organization.id)
+        if owner.default_repository_id is None and len(await self._store.repositories(organization.id)) == 1:
+            await self._store.update_organization(replace(owner, default_repository_id=added.id))
+        return added
+
+    async def update(
+        self, organization: Organization, name: str, change: RepositoryChange, *, reach: Reach | None = None
+    ) -> Repository:
+        """Changes what is given, for later runs. A forge's token stays with the forge that it was given for. With
+        `reach`, as in `add`, when something changes that access depends on. Raises what `add` does, and NotFound."""
+        found = await self.named(organization.id, name)
+        opened = await self._secrets.opened(found, organization.uuid)
+        clean_url, used = (found.url, change.git) if change.url is None else address_and_git(change.url, change.git)
+        is_replaced = change.git is not None or (used is not None and used != GitCredentials())
+        forge = forge_after(found, clean_url, change)
+        if faults := repository_faults(name, change, has_forge=forge is not None):
+            raise InvalidInput(faults, "The repository cannot be changed.")
+        used = used if is_replaced and used is not None else git_of(opened)
+        is_moved = origin_of(forge) != origin_of(found.forge)
+        kept_token = None if is_moved else opened.get(FORGE_TOKEN)
+        token = kept_token if change.forge_token is None else change.forge_token or None
+        changed = changed_by(
+            replace(found, url=clean_url, forge=forge, forge_id=None if is_moved else found.forge_id), change
+        )
+        if reach is not None and change.needs_a_look:
+            seen = await _look(
+                reach, organization, changed, used, token or password_of(used), branch=changed.default_branch
+            )
+            _refuse(seen, reach, is_token_new=bool(change.forge_token))
+            changed = changed_by(learned(changed, seen.facts), change)  # what was given counts for more
+        sealed: dict[str, str | None] = {**NO_GIT} if is_replaced else {}
+        sealed |= {FORGE_TOKEN: None} if token is None and FORGE_TOKEN in opened else {}
+        sealed |= self._secrets.seal(
+            organization.uuid, found.uuid, used if is_replaced else GitCredentials(), change.forge_token
+        )
+        try:
+            await self._store.update_repository(changed, sealed or None, self._clock.now())
+        finally:
+            self._known.clear()
+        return changed
+
+    async def check(self, organization: Organization, name: str, reach: Reach) -> Inspection:
+        """Looks whether it can be reached now, and keeps what the forge says of it. Raises NotFound, SealBroken."""
+        found = await self.named(organization.id, name)
+        opened = await self._secrets.opened(found, organization.uuid)
+        git = git_of(opened)
+        token = opened.get(FORGE_TOKEN) or password_of(git)
+        seen = await _look(reach, organization, found, git, token, branch=found.default_branch)
+        if seen.facts is not None:
+            await self._store.update_repository(learned(found, seen.facts), None, self._clock.now())
+        if seen.check_names is not None:
+            await self._store.set_check_names(found.id, seen.check_names)
+        return seen
+
+    async def remove(self, organization_id: int, name: str) -> None:
+        """Later runs know nothing of it; those that there are go on. Raises NotFound."""
+        found = await self.named(organization_id, name)
+        try:
+            await self._store.remove_repository(found.id)
+        finally:
+            self._known.clear()
+        owner = await self._store.organization(organization_id)
+        if owner.default_repository_id == found.id:
+            await self._store.update_organization(replace(owner, default_repository_id=None))
+
+    async def set_setup(self, organization_id: int, name: str, commands: str | None) -> None:
+        """Gives it these setup commands for later runs; None takes them away. Raises InvalidInput, NotFound."""
+        text = (commands or "").strip()
+        if fault := setup_fault(text):
+            raise InvalidInput({"setup": [fault]}, "The setup commands cannot be kept.")
+        found = await self.named(organization_id, name)
+        await self._store.set_setup(found.id, SetupStatus.READY if text else SetupStatus.NONE, commands=text)
+
+
+async def _look(
+    reach: Reach,
+    organization: Organization,
+    repository: Repository,
+    git: GitCredentials,
+    token: str | None,
+    *,
+    branch: str | None,
+) -> Inspection:
+    access = repository.forge
+    forge = reach.place(access, repository.url, token) if access is not None and token is not None else None
+    return await inspect(reach, repository.url, organization.uuid, git, branch=branch, forge=forge)
+
+
+def _refuse(seen: Inspection, reach: Reach, *, is_token_new: bool) -> None:
+    """Raises what must not be kept so, and tells the rest: a password may be no token for the forge."""
+    for finding in seen.findings:
+        if finding.error is None:
+            continue
+        if finding.part == "git" or (finding.part == "forge" and is_token_new):
+            raise finding.error
+        reach.tell(finding)
 
 
 def _spelling(url: str) -> str:
@@ -189,23 +255,3 @@ def _spelling(url: str) -> str:
         return normalize(url)
     except ValueError:
         return url
-
-
-def _check(*, name: str, url: str, default_branch: str, git: GitCredentials, in_url: str | None) -> None:
-    faults: dict[str, list[str]] = {}
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
-        faults["name"] = [f"Must be OWNER/NAME, of letters, digits, '.', '_' and '-', at most {MAX_NAME} characters."]
-    url_fault = check_url(url, allow_local=True) if len(url) <= MAX_URL else f"Must be at most {MAX_URL:,} characters."
-    if url_fault:
-        faults["url"] = [url_fault]
-    if branch_fault := check_branch(default_branch):
-        faults["default_branch"] = [branch_fault]
-    if sum(secret is not None for secret in (git.http, git.ssh_key, in_url)) > 1:
-        faults["credentials"] = ["Give one: HTTP credentials, those in the address, or an SSH key."]
-    if git.ssh_key is not None:
-        try:
-            check_ssh_key(git.ssh_key)
-        except ValueError as error:
-            faults["ssh_key"] = [str(error)]
-    if faults:
-        raise InvalidInput(faults, "The repository cannot be registered.")

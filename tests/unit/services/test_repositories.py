@@ -7,6 +7,7 @@ from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import Conflict, InvalidInput, NotFound, SealBroken
 from treadle.ids import RandomUuids
 from treadle.services.repositories import Repositories
+from treadle.services.repository_change import RepositoryChange
 
 URL = "https://git.example/acme/shop.git"
 
@@ -83,23 +84,25 @@ async def test_a_name_is_taken_once(here: Deployment) -> None:
 async def test_a_change_counts_for_what_is_given(here: Deployment) -> None:
     repositories, organization = here.services.repositories, here.admin.organization
     made = await repositories.add(organization, name="acme/shop", url=URL, git=GitCredentials(http="token"))
-    trunk = await repositories.update(organization, "acme/shop", default_branch="trunk")
+    trunk = await repositories.update(organization, "acme/shop", RepositoryChange(default_branch="trunk"))
     assert (trunk.id, trunk.url, trunk.default_branch) == (made.id, URL, "trunk")
     assert await repositories.credentials(trunk, organization.uuid) == GitCredentials(http="token")
-    moved = await repositories.update(organization, "acme/shop", url="https://git.example/moved")
+    moved = await repositories.update(organization, "acme/shop", RepositoryChange(url="https://git.example/moved"))
     assert await repositories.find(organization.id, URL) is None
     assert await repositories.find(organization.id, "https://git.example/moved") == moved
     assert await repositories.credentials(moved, organization.uuid) == GitCredentials(http="token")
-    other = await repositories.update(organization, "acme/shop", url="https://u:p@git.example/moved")
+    other = await repositories.update(organization, "acme/shop", RepositoryChange(url="https://u:p@git.example/moved"))
     assert other == moved
     assert await repositories.credentials(other, organization.uuid) == GitCredentials(http="u:p")
-    bare = await repositories.update(organization, "acme/shop", git=GitCredentials())
+    bare = await repositories.update(organization, "acme/shop", RepositoryChange(git=GitCredentials()))
     assert await repositories.credentials(bare, organization.uuid) == GitCredentials()
     with pytest.raises(InvalidInput) as raised:
-        await repositories.update(organization, "acme/shop", url="ext::sh", git=GitCredentials(ssh_key="none"))
+        await repositories.update(
+            organization, "acme/shop", RepositoryChange(url="ext::sh", git=GitCredentials(ssh_key="none"))
+        )
     assert set(raised.value.faults) == {"url", "ssh_key"}
     with pytest.raises(NotFound):
-        await repositories.update(organization, "acme/none", url=URL)
+        await repositories.update(organization, "acme/none", RepositoryChange(url=URL))
 
 
 @pytest.mark.anyio
