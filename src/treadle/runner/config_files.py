@@ -63,8 +63,12 @@ def _plain(root: Path, path: str) -> Iterator[BinaryIO | None]:
     except OSError:
         yield None
         return
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # of a directory no file can be made, not even to look at it
+        os.close(descriptor)
+        yield None
+        return
     with os.fdopen(descriptor, "rb") as file:
-        yield file if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+        yield file
 
 
 @contextmanager

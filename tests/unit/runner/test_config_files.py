@@ -49,7 +49,9 @@ def test_reads_no_link_no_pipe_and_nothing_that_is_not_there(tmp_path: Path) -> 
     (tmp_path / "target").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "target")
     os.mkfifo(tmp_path / "pipe")
-    assert [config_files.read_plain(tmp_path, name) for name in ("link", "pipe", "missing", "a/b")] == [None] * 4
+    (tmp_path / "folder").mkdir()
+    names = ("link", "pipe", "folder", "missing", "a/b")
+    assert [config_files.read_plain(tmp_path, name) for name in names] == [None] * 5
 
 
 def test_matches_plain_files_only(tmp_path: Path) -> None:
