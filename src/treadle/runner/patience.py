@@ -167,7 +167,6 @@ class PatientStore:
         await self._hold.patiently(work)
 
     async def add_sandbox(self, fence: Fence, repository_id: int, digest: str, now: datetime) -> SetupSandbox:
-        """One whose answer was lost stays behind as RUNNING."""
         return await self._hold.patiently(lambda: self._store.add_sandbox(fence, repository_id, digest, now))
 
     async def finish_sandbox(

@@ -1,0 +1,106 @@
+"""What setup commands say: in a log of bounded length, and as events while they run."""
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from treadle.domain.errors import ConfigurationError, LeaseLost
+from treadle.domain.events import Draft, EventType
+from treadle.services.progress import Progress
+
+#: What of their output the log keeps, in bytes: its beginning and its end.
+MAX_LOG_BYTES = 8 << 20
+
+#: What of it the events tell, in bytes; then once more its end.
+MAX_TOLD_BYTES = 256 << 10
+
+#: The end of it, for the last event and for the agent, in characters.
+_END = 8192
+#: Lines wait so long for company, in seconds, unless there are this many characters of them.
+_BATCH_SECONDS = 0.5
+_BATCH = 8192
+
+_MORE = "… The rest is in the artifact setup.log; only its end is told here.\n"
+_LEFT_OUT = "\n… {count} bytes are left out here …\n"
+
+
+class SetupOutput:
+    """Takes bytes as they come. `follow` tells of them meanwhile."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._head, self._tail, self._left_out = bytearray(), bytearray(), 0
+        self._waiting = ""
+        self._told = 0
+
+    def feed(self, chunk: bytes) -> None:
+        if self._told <= MAX_TOLD_BYTES and len(self._waiting) <= MAX_TOLD_BYTES:
+            self._waiting += self._decoder.decode(chunk)
+        room = MAX_LOG_BYTES // 2 - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:]
+        if len(self._tail) > MAX_LOG_BYTES:
+            self._cut()
+
+    def say(self, text: str) -> None:
+        """A word of the runner's own, on a line of its own."""
+        is_within_line = not (self._tail or self._head or b"\n").endswith(b"\n")
+        self.feed(f"{chr(10) if is_within_line else ''}{text}\n".encode())
+
+    async def log(self) -> str:
+        """All of it, or its beginning and its end, without secrets."""
+        self._cut()
+        left_out = _LEFT_OUT.format(count=self._left_out).encode() if self._left_out else b""
+        text = b"".join((self._head, left_out, self._tail)).decode(errors="replace")
+        return await asyncio.to_thread(self._progress.clean, text)
+
+    @property
+    def end(self) -> str:
+        """Its last lines."""
+        text = (self._head + self._tail)[-4 * _END :].decode(errors="replace")
+        if len(text) > _END:
+            text = text[-_END:].partition("\n")[2] or text[-_END:]
+        return self._progress.clean(text)
+
+    @asynccontextmanager
+    async def follow(self) -> AsyncIterator[None]:
+        """Tells of what comes within; of the last of it on leaving in peace."""
+        telling = asyncio.create_task(self._tell_batches())
+        try:
+            yield
+        finally:
+            telling.cancel()
+            with suppress(asyncio.CancelledError, LeaseLost):
+                await telling
+        await self._tell(is_last=True)
+        if self._told > MAX_TOLD_BYTES:
+            await self._note(self.end)
+
+    async def _tell_batches(self) -> None:
+        while True:
+            await asyncio.sleep(_BATCH_SECONDS)
+            with suppress(ConfigurationError):  # it waits with the other events
+                await self._tell()
+
+    async def _tell(self, *, is_last: bool = False) -> None:
+        """Whole lines, but for a very long one."""
+        cut = len(self._waiting) if is_last or len(self._waiting) > _BATCH else self._waiting.rfind("\n") + 1
+        text, self._waiting = self._waiting[:cut], self._waiting[cut:]
+        for start in range(0, len(text), _BATCH):
+            if self._told > MAX_TOLD_BYTES:
+                return
+            piece = text[start : start + _BATCH]
+            self._told += len(piece.encode())
+            await self._note(piece)
+            if self._told > MAX_TOLD_BYTES:
+                await self._note(_MORE)
+
+    async def _note(self, text: str) -> None:
+        await self._progress.note(Draft(EventType.SETUP_OUTPUT, {"text": text}))
+
+    def _cut(self) -> None:
+        surplus = max(0, len(self._tail) - MAX_LOG_BYTES // 2)
+        del self._tail[:surplus]
+        self._left_out += surplus
