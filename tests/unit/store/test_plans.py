@@ -11,6 +11,7 @@ from tests.support.stores import World, a_draft, open_world
 
 from treadle.domain.states import RunStatus
 from treadle.store import (
+    bans,
     branches,
     claims,
     events,
@@ -18,9 +19,13 @@ from treadle.store import (
     files,
     keys,
     leases,
+    members,
+    pull_requests,
+    repositories,
     run_data,
     run_list,
     run_rows,
+    sandboxes,
     secrets,
     sweep,
     transitions,
@@ -58,6 +63,17 @@ PLANS: dict[str, tuple[Prepared, str]] = {
     "an organization's files": (files._ALL, "files_by_organization"),
     "a user's files": (files._OF_USER, "files_by_user"),
     "runs that use a file": (files._IS_IN_USE, "sqlite_autoindex_run_files"),
+    "a user in an organization": (keys._BY_IDS, "sqlite_autoindex_memberships"),
+    "a user's organizations": (members.ORGANIZATIONS_OF, "memberships_user_id"),
+    "a page of members": (members.MEMBERS, "sqlite_autoindex_memberships"),
+    "how many members there are": (members.COUNT, "sqlite_autoindex_memberships"),
+    "a page of repositories": (repositories.PAGE, "repositories_by_organization"),
+    "how many repositories there are": (repositories.COUNT, "repositories_by_organization"),
+    "the newest sandboxes": (sandboxes.NEWEST, "sandboxes_by_repository"),
+    "the pull requests of runs": (pull_requests.of_runs(128), "sqlite_autoindex_pull_request_runs"),
+    "whether a branch is flagged": (bans._IS_BANNED, "sqlite_autoindex_banned_branches"),
+    "who waits for a branch that is flagged": (bans.LIVING, "runs_blocked"),
+    "who may have a branch that is flagged": (bans.LIVING, "runs_claimable"),
 }
 
 
@@ -104,6 +120,11 @@ async def test_every_list_reads_the_newest_end_of_its_indexes(world: World, is_o
         found = await plan(world, run_list.page_statement(wanted, is_of_user=is_of_user))
         assert found.count(f"USING COVERING INDEX {index}") == len(wanted)
         assert_no_scan(found, but=index)
+
+
+async def test_a_page_is_read_in_the_order_of_its_index(world: World) -> None:
+    for name in ("a page of members", "a page of repositories", "the newest sandboxes", "the pull requests of runs"):
+        assert "TEMP B-TREE" not in await plan(world, PLANS[name][0]), name
 
 
 async def test_a_page_is_two_statements_however_many_runs_it_has(world: World) -> None:
