@@ -5,7 +5,7 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,10 @@ class Checkpoints:
         if outcome.session is not None:
             # In a thread: a long conversation would hold up every other run, and its lease.
             with _scratch(workspace) as archive:
-                if await asyncio.to_thread(_pack, archive, workspace.box.config, engine, layout, outcome.session):
+                clean = self._progress.clean
+                if await asyncio.to_thread(
+                    _pack, archive, workspace.box.config, engine, layout, outcome.session, clean
+                ):
                     session_blob = f"{name}.tar"
                     size += await self._blobs.put(session_blob, archive)
         if patch:
@@ -150,9 +153,12 @@ def _scratch(workspace: Workspace) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _pack(target: Path, config: Path, engine: Engine, layout: Layout, session: str) -> bool:
+def _pack(
+    target: Path, config: Path, engine: Engine, layout: Layout, session: str, clean: Callable[[str], str]
+) -> bool:
     """Writes the conversation's files as a tar; each is named by the number of the pattern that it matched, then its
-    path. False when there are none, or too many bytes of them."""
+    path. False when there are none, or too many bytes of them. The run's secrets are taken out: what an agent printed
+    of them would outlive the run."""
     size = 0
     with target.open("xb") as file, tarfile.open(fileobj=file, mode="w") as archive:
         for number, pattern in enumerate(engine.session_files(layout, session)):
@@ -160,6 +166,7 @@ def _pack(target: Path, config: Path, engine: Engine, layout: Layout, session: s
                 content = config_files.read_plain(config, path)
                 if content is None:
                     continue
+                content = clean(content.decode(errors="surrogateescape")).encode(errors="surrogateescape")
                 size += len(content)
                 if size > MAX_SESSION_BYTES:
                     return False

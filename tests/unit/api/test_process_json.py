@@ -39,6 +39,11 @@ STEP = st.builds(
 RUN = st.builds(
     Run,
     **{
+        **dict.fromkeys(("id", "organization_id", "user_id", "lease", "lost_workers", "last_event"), COUNT),
+        **dict.fromkeys(("uuid", "organization_uuid", "user_uuid"), st.uuids()),
+        **dict.fromkeys(("generate_diff", "has_diff"), st.booleans()),
+        "repository_id": st.none() | COUNT,
+        "model": st.none() | TEXT,
         "git_url": TEXT,
         "branch_source": TEXT,
         "branch_work": TEXT,
