@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from treadle.domain.events import Event, EventType, JsonObject, JsonValue
-from treadle.domain.states import StepStatus
+from treadle.domain.states import RunStatus, StepStatus
 from treadle.ports.directory import SessionLog
 
 #: Stands for a tool in the entry that tells of the repository's setup commands.
@@ -107,7 +107,10 @@ def _answered(data: JsonObject, date: datetime) -> LogEntry:
 
 
 def _failed(data: JsonObject, date: datetime) -> LogEntry:
-    return LogEntry(MessageType.ERROR, date, observation=_text(data, "failureDetails"))
+    said = _text(data, "failureDetails")
+    if not said:
+        said = "The run was stopped." if data.get("status") == RunStatus.KILLED else "It failed."
+    return LogEntry(MessageType.ERROR, date, observation=said)
 
 
 def _tried_again(data: JsonObject, date: datetime) -> LogEntry:

@@ -64,6 +64,11 @@ def entry(type_: EventType, **data: object) -> LogEntry:
             LogEntry(MessageType.ERROR, DATE, observation="No such branch."),
         ),
         (
+            EventType.RUN_FINISHED,
+            {"status": "Killed", "failureDetails": None},
+            LogEntry(MessageType.ERROR, DATE, observation="The run was stopped."),
+        ),
+        (
             EventType.ENGINE_RETRY,
             {"by": "runner", "reason": "Overloaded.", "attempt": 1, "delaySeconds": 2.5},
             LogEntry(MessageType.ERROR, DATE, observation="Overloaded. Trying again after 2.5 s."),

@@ -85,7 +85,7 @@ class AgentHandlers:
             )
             pulls = await self._pull_requests.of([run.id for run in runs])
             shown = [wire.agent_run(run, pulls.get(run.id, ()), origin) for run in runs]
-        return answer(wire.page(shown, total, skip=query.skip, limit=query.limit))
+        return answer(wire.page(shown, total, skip=query.reach, limit=query.limit))
 
     async def resume(self, call: Call) -> Response:
         body = await read_body(call.request, ResumeAgentRunInput, self._max_with_images)
@@ -116,12 +116,12 @@ class AgentHandlers:
                     call.principal, run_id, limit=query.limit, skip=query.reach, reverse=query.reverse
                 )
             entries = [entry_of_line(line) for line in lines]
-            shown = wire.local_run_with_logs(session, entries, total, origin, skip=query.skip, limit=query.limit)
+            shown = wire.local_run_with_logs(session, entries, total, origin, skip=query.reach, limit=query.limit)
         else:
             run, found, total = await self._agents.log(
                 call.principal, run_id, limit=query.limit, skip=query.reach, reverse=query.reverse
             )
-            shown = wire.agent_run_with_logs(run, found, total, origin, skip=query.skip, limit=query.limit)
+            shown = wire.agent_run_with_logs(run, found, total, origin, skip=query.reach, limit=query.limit)
         return answer(shown)
 
     @property

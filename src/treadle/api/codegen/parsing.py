@@ -22,6 +22,7 @@ Location = tuple[str | int, ...]
 
 _integer: TypeAdapter[int] = TypeAdapter(int)
 _MISSING: Final = object()
+_NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"
 
 
 class Unprocessable(Exception):
@@ -111,12 +112,14 @@ def _faults(error: ValidationError, where: Location) -> list[JsonObject]:
         place: Location = (*where, *(part[:200] if isinstance(part, str) else part for part in each["loc"]))
         kind, said = each["type"], each["msg"]
         if kind == "model_type":  # FastAPI's word for it
-            kind, said = "model_attributes_type", "Input should be a valid dictionary or object to extract fields from"
+            found.append(fault(place, _NO_OBJECT, "model_attributes_type", each["input"]))
+            continue
+        given = None if kind == "missing" and where[0] != "body" else each["input"]
         context: dict[str, JsonValue] = {
             name: value if isinstance(value, int | float | bool) else str(value)
             for name, value in each.get("ctx", {}).items()
         }
-        found.append({**fault(place, said, kind, each["input"]), **({"ctx": context} if context else {})})
+        found.append({**fault(place, said, kind, given), **({"ctx": context} if context else {})})
     return found
 
 

@@ -21,7 +21,7 @@ class PeopleHandlers:
         query = read_page(call.request)
         found = [organization for organization, _ in await self._organizations.of(call.principal)]
         shown = [wire.organization(each) for each in found[query.reach : query.reach + query.limit]]
-        return answer(wire.page(shown, len(found), skip=query.skip, limit=query.limit))
+        return answer(wire.page(shown, len(found), skip=query.reach, limit=query.limit))
 
     async def me(self, call: Call) -> Response:
         return answer(wire.user(*await self._organizations.member(call.principal, call.principal.user_id)))
@@ -30,7 +30,7 @@ class PeopleHandlers:
         query = read_page(call.request)
         found, total = await self._organizations.members(call.principal, limit=query.limit, skip=query.reach)
         shown = [wire.user(user, role) for user, role in found]
-        return answer(wire.page(shown, total, skip=query.skip, limit=query.limit))
+        return answer(wire.page(shown, total, skip=query.reach, limit=query.limit))
 
     async def user(self, call: Call) -> Response:
         return answer(wire.user(*await self._organizations.member(call.principal, call.id("user_id", NO_USER))))

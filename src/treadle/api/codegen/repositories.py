@@ -37,7 +37,7 @@ class RepositoryHandlers:
         query = read_page(call.request)
         found, total = await self._repositories.page(call.principal, limit=query.limit, skip=query.reach)
         shown = [wire.repository(each) for each in found]
-        return answer(wire.page(shown, total, skip=query.skip, limit=query.limit))
+        return answer(wire.page(shown, total, skip=query.reach, limit=query.limit))
 
     async def check_suite_settings(self, call: Call) -> Response:
         wanted = read_query(call.request, RepositoryQuery).repo_id

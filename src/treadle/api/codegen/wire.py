@@ -22,7 +22,7 @@ STATUSES: Mapping[RunStatus, str] = {
 
 def page(items: Sequence[JsonObject], total: int, *, skip: int, limit: int) -> JsonObject:
     """A part of a list; `page` counts from 1."""
-    return {"items": items, **_place(total, skip=skip, limit=limit), "total": total}
+    return {"items": items, "total": total, **_place(total, skip=skip, limit=limit)}
 
 
 def agent_run(run: Run, pulls: Sequence[PullRequest], origin: str) -> JsonObject:
