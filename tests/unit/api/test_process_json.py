@@ -83,7 +83,7 @@ def expected_step(step: Step) -> dict[str, Any]:
     return {
         names.get(field.name, camel(field.name)): plain(getattr(step, field.name))
         for field in fields(Step)
-        if field.name != "position"
+        if field.name not in {"position", "is_follow_up", "file_ids"}  # which this dialect does not have
     }
 
 
