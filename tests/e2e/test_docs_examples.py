@@ -300,6 +300,26 @@ def test_a_registered_repository_gives_its_credentials(shop: Shop) -> None:
     assert "acme/shop" not in shop.shell("treadle admin repo list")
 
 
+def test_coming_from_codegen(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare, curl, ours, settings = shell_of("how-to/come-from-codegen.md")
+    key = shop.shell(prepare).splitlines()[-1]
+    with treadle.Client(shop.service.url, key) as client:
+        created, read, logs = (json.loads(line) for line in shop.shell(curl.replace("curl", "echo; curl")).split())
+        assert (created["id"], created["metadata"]) == (1, {"ticket": "SHOP-17"})
+        assert read["id"] == logs["id"] == 1
+        assert client.agents.wait(1, PATIENCE_SECONDS).succeeded
+        shop.python(*python_of("how-to/come-from-codegen.md"))
+        assert capsys.readouterr().out.startswith("COMPLETE ")
+        said = shop.shell(ours)
+        assert "COMPLETE: agent run 3, " in said
+        assert "acme/shop" in said
+        assert [run.status for run in client.agents.list()] == ["COMPLETE"] * 3
+        assert [entry.type for entry in client.agents.logs(3)].count(treadle.AgentLogType.USER_MESSAGE) == 2
+        shop.shell(settings)
+        rules = client.agents.rules()
+        assert (rules.organization, rules.user) == ("Write tests for what you change.", "Keep commits small.")
+
+
 def test_people_and_keys(shop: Shop) -> None:
     people = next(block for block in shell_of("how-to/host-it.md") if "admin user add" in block)
     said = shop.shell(people.replace("/var/lib/treadle", str(shop.service.data)))

@@ -24,12 +24,17 @@ from treadle.api.maitento.errors import STATUSES
 from treadle.cli.main import app as cli
 from treadle.domain import errors
 from treadle.domain.errors import ConfigurationError, EngineError, TreadleError
+from treadle.domain.identity import Role
+from treadle.domain.permissions import PERMISSIONS, Permission
 from treadle.domain.raw_diff import MalformedDiffError
 from treadle.domain.states import RUN_TERMINAL, RUN_TRANSITIONS, STEP_TERMINAL, STEP_TRANSITIONS
 from treadle.settings import Settings
 from treadle.telemetry import METRICS
 
 State = TypeVar("State", bound=StrEnum)
+
+#: How the addresses of the agent-run API begin.
+AGENT_RUNS: Final = "/v1/"
 
 _ANGLE: Final = re.compile(r"<(.+?)>")
 #: What every command that talks to a service takes.
@@ -115,14 +120,36 @@ def _error(kind: type[TreadleError]) -> tuple[str, str, str, str]:
 
 
 def endpoints() -> str:
-    """Every operation of the OpenAPI document."""
+    """Every operation of the OpenAPI document but the agent-run API's."""
+    return _operations(is_agent_runs=False)
+
+
+def agent_endpoints() -> str:
+    """Those of the agent-run API."""
+    return _operations(is_agent_runs=True)
+
+
+def _operations(*, is_agent_runs: bool) -> str:
     paths: Mapping[str, Mapping[str, Any]] = openapi()["paths"]
     return table(
         ("endpoint", "does", "answers"),
         [
             (f"`{method.upper()} {path}`", operation["summary"], ", ".join(sorted(operation["responses"])))
             for path, operations in paths.items()
+            if path.startswith(AGENT_RUNS) is is_agent_runs
             for method, operation in operations.items()
+        ],
+    )
+
+
+def roles() -> str:
+    """What each role may do."""
+    order = (Role.MEMBER, Role.MANAGER, Role.ADMIN)
+    return table(
+        ("may", *order),
+        [
+            (str(permission), *("yes" if permission in PERMISSIONS[role] else "-" for role in order))
+            for permission in Permission
         ],
     )
 
@@ -185,6 +212,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "error-tree": error_tree,
     "error-codes": error_codes,
     "endpoints": endpoints,
+    "agent-endpoints": agent_endpoints,
+    "roles": roles,
     "commands": commands,
 }
 

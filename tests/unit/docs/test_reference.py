@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from tests.unit.docs.generated import openapi
+from tests.unit.docs.generated import AGENT_RUNS, openapi
 from tests.unit.docs.pages import ROOT, blocks, codes, page, pages, rows, section
 
 import treadle
@@ -22,6 +22,8 @@ from treadle.domain.diff import DiffEncoder, from_json
 from treadle.domain.events import EventType
 from treadle.domain.states import RunStatus
 from treadle.engines.dummy_script import parse as parse_script
+from treadle.sdk._agent_models import AgentRun
+from treadle.sdk._agents import Agents
 from treadle.sdk._client import Auth, Files, Processes
 from treadle.sdk._inputs import ClaudeAuthentication
 from treadle.sdk._models import Event, Process
@@ -67,10 +69,12 @@ def test_every_status_is_documented() -> None:
     assert {row[0].strip("`") for row in rows(page("reference/states.md"))} >= set(RunStatus)
 
 
-def test_every_problem_is_documented() -> None:
-    listed = {row[0] for row in rows(section(page("reference/rest-api.md"), "Errors"))}
-    operations = [operation for path in openapi()["paths"].values() for operation in path.values()]
-    assert listed >= {code for operation in operations for code in operation["responses"] if code >= "400"}
+@pytest.mark.parametrize(("name", "is_agent_runs"), [("rest-api", False), ("agent-runs-api", True)])
+def test_every_problem_is_documented(name: str, is_agent_runs: bool) -> None:
+    listed = {row[0] for row in rows(section(page(f"reference/{name}.md"), "Errors"))}
+    paths = [path for at, path in openapi()["paths"].items() if at.startswith(AGENT_RUNS) is is_agent_runs]
+    assert listed >= {code for path in paths for each in path.values() for code in each["responses"] if code >= "400"}
+    assert paths
 
 
 def test_every_field_of_the_diff_is_documented() -> None:
@@ -94,6 +98,7 @@ def test_every_name_of_the_sdk_is_documented() -> None:
     ("part", "heading"),
     [
         (Processes, "client.processes"),
+        (Agents, "client.agents"),
         (Files, "client.files"),
         (Auth, "client.auth"),
         (ClaudeAuthentication, "client.processes"),
@@ -112,7 +117,7 @@ def test_every_method_of_the_sdk_is_documented(part: type[object], heading: str)
 
 def test_every_property_of_the_models_is_documented() -> None:
     said = page("reference/sdk.md")
-    for model in (Process, Event):
+    for model in (Process, Event, AgentRun):
         for name, _ in inspect.getmembers(model, lambda member: isinstance(member, property)):
             assert f"`{name}`" in said
 
