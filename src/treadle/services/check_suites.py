@@ -1,13 +1,17 @@
 """What becomes of failed checks on the branches that runs made: read, and changed."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from treadle.domain.errors import InvalidInput
+from treadle.domain.errors import ForgeError, InvalidInput, SealBroken
 from treadle.domain.identity import Principal
 from treadle.domain.permissions import Permission, require
 from treadle.domain.repository import CheckSuiteSettings, Repository
+from treadle.ports import Clock
 from treadle.ports.directory import RepositoryStore
+from treadle.services.recent import Recent
 from treadle.services.repositories import Repositories
 
 #: How often a failed check may be worked on.
@@ -17,6 +21,9 @@ MAX_RETRIES = 10
 MAX_CHECKS = 500
 MAX_CHECK_NAME = 500
 MAX_CHECK_PROMPT = 10_000
+
+#: A forge is asked for the names of its checks at most this often.
+NAMES_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +37,25 @@ class CheckSuiteChange:
     high_priority_apps: Sequence[str] | None = None
 
 
+class CheckNames(Protocol):
+    """Who asks forges which checks there are."""
+
+    async def check_names(self, repository: Repository) -> Sequence[str]: ...
+
+
 class CheckSuites:
     """The use cases around check-suite settings."""
 
-    def __init__(self, store: RepositoryStore, repositories: Repositories) -> None:
+    def __init__(self, store: RepositoryStore, repositories: Repositories, names: CheckNames, clock: Clock) -> None:
         self._store = store
         self._repositories = repositories
+        self._names = names
+        self._known: Recent[int, tuple[str, ...]] = Recent(clock, seconds=NAMES_SECONDS, size=1000)
 
     async def get(self, principal: Principal, repository_id: int) -> Repository:
         """The repository, with the settings and the names of checks that its forge ran. Raises NotFound, Forbidden."""
-        return await self._repositories.get(principal, repository_id)
+        repository = await self._repositories.get(principal, repository_id)
+        return replace(repository, check_names=await self._names_of(repository))
 
     async def update(self, principal: Principal, repository_id: int, change: CheckSuiteChange) -> Repository:
         """As it is afterwards. Raises InvalidInput naming every fault, NotFound, Forbidden."""
@@ -50,6 +66,16 @@ class CheckSuites:
         settings = _changed(repository.check_suite_settings, change)
         await self._store.set_check_suite_settings(repository.id, settings)
         return replace(repository, check_suite_settings=settings)
+
+    async def _names_of(self, repository: Repository) -> tuple[str, ...]:
+        """As the forge says, asked now and then; while it says nothing, those that it named earlier."""
+        known = self._known.get(repository.id)
+        if known is None:
+            known = repository.check_names
+            with suppress(ForgeError, SealBroken):
+                known = tuple(await self._names.check_names(repository))
+            self._known.put(repository.id, known)
+        return known
 
 
 def _changed(settings: CheckSuiteSettings, change: CheckSuiteChange) -> CheckSuiteSettings:

@@ -1,19 +1,34 @@
 """Check-suite settings: kept, changed in parts, bounded."""
 
+from collections.abc import Sequence
+
 import pytest
 from tests.support.deployment import Deployment
 
-from treadle.domain.errors import Forbidden, InvalidInput, NotFound
+from treadle.domain.errors import Forbidden, ForgeError, InvalidInput, NotFound
 from treadle.domain.identity import Role
-from treadle.domain.repository import CheckSuiteSettings
+from treadle.domain.repository import CheckSuiteSettings, Repository
 from treadle.services.check_suites import CheckSuiteChange, CheckSuites
+
+
+class Names:
+    """A forge that names its checks, fails, and is not asked too often."""
+
+    def __init__(self, *said: Sequence[str] | Exception) -> None:
+        self.said = list(said)
+
+    async def check_names(self, repository: Repository) -> Sequence[str]:
+        answer = self.said.pop(0) if self.said else repository.check_names
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 @pytest.fixture
 async def suites(here: Deployment) -> CheckSuites:
     await here.services.repositories.add(here.admin.organization, name="acme/shop", url="https://git.example/shop.git")
     await here.store.set_check_names(1, ["build", "lint"])
-    return CheckSuites(here.store, here.services.repositories)
+    return CheckSuites(here.store, here.services.repositories, Names(), here.clock)
 
 
 @pytest.mark.anyio
@@ -50,6 +65,18 @@ async def test_limits(here: Deployment, suites: CheckSuites, change: CheckSuiteC
         await suites.update(admin, 1, change)
     assert set(refused.value.faults) == fields
     assert (await suites.get(admin, 1)).check_suite_settings == CheckSuiteSettings()
+
+
+@pytest.mark.anyio
+async def test_the_forge_names_the_checks(here: Deployment, suites: CheckSuites) -> None:
+    admin = await here.services.identity.authenticate(here.admin.key)
+    names = Names(ForgeError("It is away."), ["unit"], ["more"])
+    asking = CheckSuites(here.store, here.services.repositories, names, here.clock)
+    seen = []
+    for seconds in (0, 59, 1, 59, 1):
+        here.clock.advance(seconds)
+        seen.append((await asking.get(admin, 1)).check_names)
+    assert seen == [("build", "lint"), ("build", "lint"), ("unit",), ("unit",), ("more",)]
 
 
 @pytest.mark.anyio
