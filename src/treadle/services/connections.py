@@ -23,8 +23,7 @@ from treadle.services.integrations import Integration, integrations_of
 #: How long a connect token is good for.
 CONNECT_MINUTES = 10
 
-#: Random bytes in one.
-CONNECT_TOKEN_BYTES = 24
+_RANDOM = 24  # bytes in one
 
 MAX_PROVIDER = 100
 MAX_ACCOUNT = 200
@@ -43,7 +42,7 @@ _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 def generate_connect_token() -> str:
     """A new connect token."""
-    return secrets.token_urlsafe(CONNECT_TOKEN_BYTES)
+    return secrets.token_urlsafe(_RANDOM)
 
 
 class Store(ConnectionStore, RepositoryStore, Protocol):
