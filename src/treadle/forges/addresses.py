@@ -44,7 +44,7 @@ def owner_and_name(repository: ForgeRepository) -> str:
     """`OWNER/NAME`, quoted for a path. Raises ForgeError for a name of another form."""
     parts = repository.name.split("/")
     if len(parts) != 2 or any(part in {"", ".", ".."} for part in parts):  # noqa: PLR2004 - owner and name
-        raise ForgeError(f"The repository's name {repository.name} is not its OWNER/NAME at the forge.")
+        raise ForgeError(f"{repository.name}, as the repository's address ends, is no OWNER/NAME at this forge.")
     return "/".join(quote(part, safe="") for part in parts)
 
 

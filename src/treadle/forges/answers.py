@@ -127,7 +127,7 @@ def refusal(answer: Answer, host: str, token: str) -> ForgeError:
             return Refused(
                 f"{host} has no such repository, branch or pull request, or does not show it to the token{words}",
                 status=answer.status,
-                hint="The repository's name here must be its OWNER/NAME there.",
+                hint="The repository's address must end with its OWNER/NAME there.",
             )
         case status if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return Refused(
