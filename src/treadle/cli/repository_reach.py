@@ -11,9 +11,10 @@ from treadle.cli import output
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitError, InvalidInput
 from treadle.domain.git_url import parse
-from treadle.domain.repository import ForgeAccess, ForgeKind
+from treadle.domain.repository import ForgeAccess, ForgeKind, Repository
 from treadle.ports import Clock
 from treadle.ports.forges import Forge, ForgeRepository
+from treadle.services.pull_requests import name_at_forge
 from treadle.services.repository_reach import Finding, RemoteHead
 from treadle.settings import Settings
 from treadle.workspace.access import AccessRules
@@ -67,8 +68,9 @@ class RepositoryReach:
     def forge(self, access: ForgeAccess) -> Forge:
         return forges.build(self.settings, self.clock)[access.kind]
 
-    def place(self, access: ForgeAccess, url: str, token: str) -> ForgeRepository:
-        return ForgeRepository(access, parse(url).path.strip("/").removesuffix(".git"), token)
+    def place(self, repository: Repository, token: str) -> ForgeRepository | None:
+        access = repository.forge
+        return ForgeRepository(access, name_at_forge(repository), token) if access is not None else None
 
     def tell(self, finding: Finding) -> None:
         output.note(f"Warning: {finding.part}: {finding.said}")

@@ -235,8 +235,7 @@ async def _look(
     *,
     branch: str | None,
 ) -> Inspection:
-    access = repository.forge
-    forge = reach.place(access, repository.url, token) if access is not None and token is not None else None
+    forge = reach.place(repository, token) if token is not None else None
     return await inspect(reach, repository.url, organization.uuid, git, branch=branch, forge=forge)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import BranchNotFound, ForgeError, GitError
-from treadle.domain.repository import ForgeAccess
+from treadle.domain.repository import ForgeAccess, Repository
 from treadle.ports.forges import Forge, ForgeRepository, RepositoryFacts
 
 
@@ -49,8 +49,8 @@ class Reach(Protocol):
 
     def forge(self, access: ForgeAccess) -> Forge: ...
 
-    def place(self, access: ForgeAccess, url: str, token: str) -> ForgeRepository:
-        """The repository of that address at its forge."""
+    def place(self, repository: Repository, token: str) -> ForgeRepository | None:
+        """The repository at its forge; None when it has none."""
 
     def tell(self, finding: Finding) -> None:
         """What is no reason to refuse, and yet to be known."""
