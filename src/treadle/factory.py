@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from treadle import engines, sandbox
 from treadle.api.app import create_app
 from treadle.api.deps import Services
+from treadle.assembly import Foundation, build_services
 from treadle.blobs.places import open_blobs
 from treadle.clock import SystemClock
 from treadle.domain.errors import ConfigurationError, SealKeyMissing, Unavailable
@@ -25,16 +26,11 @@ from treadle.queues.database import DatabaseQueue, ProcessSignals
 from treadle.runner.execute import Ports
 from treadle.runner.limits import Limits
 from treadle.runner.recovery import Sweeper
+from treadle.runner.setup import SetupRules
 from treadle.runner.worker import Worker
-from treadle.services.files import Files
 from treadle.services.identity import FirstAdmin, Identity
-from treadle.services.issuers import IssuerKeys, fetch_jwks, read_issuers
-from treadle.services.organizations import Organizations
-from treadle.services.repositories import Repositories
-from treadle.services.runs import Runs
+from treadle.services.issuers import fetch_jwks
 from treadle.services.secrets import EngineDefaults
-from treadle.services.signing_keys import SigningKeys
-from treadle.services.tokens import Tokens
 from treadle.settings import Settings
 from treadle.store.address import PostgresAddress, parse, sqlite_url
 from treadle.store.sql import SqlStore
@@ -96,37 +92,9 @@ async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others
         key = settings.bootstrap_api_key
         first_key = key.get_secret_value() if key is not None else None
         first_admin = await _once_available(lambda: identity.bootstrap(first_key), wait)
-        repositories = Repositories(store, vault, clock, new_uuid=new_uuid)
-        runs = Runs(
-            store,
-            vault,
-            queue,
-            signals,
-            blobs,
-            repositories,
-            clock,
-            controls=controls,
-            new_uuid=new_uuid,
-            poll_seconds=settings.poll_seconds,
-        )
-        services = Services(
-            runs=runs,
-            files=Files(store, blobs, clock, new_uuid=new_uuid, max_bytes=settings.max_file_bytes),
-            identity=identity,
-            tokens=Tokens(
-                store,
-                SigningKeys(store, vault, clock, new_uuid=new_uuid),
-                clock,
-                issuer=settings.public_url or "treadle",
-                others=[IssuerKeys(issuer, fetch_jwks, clock) for issuer in read_issuers(settings.jwt_issuers)],
-                new_uuid=new_uuid,
-            ),
-            organizations=Organizations(store, clock),
-            repositories=repositories,
-            rates=store,
-            clock=clock,
-            checks={"store": store.check, "broker": queue.check, "blobs": blobs.check},
-        )
+        foundation = Foundation(store, blobs, vault, queue, signals, controls, clock, new_uuid)
+        checks = {"store": store.check, "broker": queue.check, "blobs": blobs.check}
+        services = build_services(foundation, settings, identity, fetch=fetch_jwks, checks=checks)
         yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, new_uuid, services, first_admin)
 
 
@@ -230,6 +198,8 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
         clock=parts.clock,
         new_uuid=parts.new_uuid,
         author=(settings.git_author_name, settings.git_author_email),
+        pull_requests=parts.services.pull_requests,
+        setup=SetupRules.of(settings),
     )
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Worker(

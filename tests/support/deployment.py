@@ -20,20 +20,15 @@ from fastapi import FastAPI
 
 from treadle.api.app import create_app
 from treadle.api.deps import Services
+from treadle.assembly import Foundation, build_services
 from treadle.blobs.directory import DirectoryBlobs
 from treadle.domain.identity import Organization, Role, User
 from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
 from treadle.ports import Blobs, Fence, Store, Vault
 from treadle.queues.database import DatabaseQueue, ProcessSignals
-from treadle.services.files import Files
 from treadle.services.identity import Identity
-from treadle.services.issuers import Fetch, IssuerKeys, read_issuers
-from treadle.services.organizations import Organizations
-from treadle.services.repositories import Repositories
-from treadle.services.runs import Runs
-from treadle.services.signing_keys import SigningKeys
-from treadle.services.tokens import Tokens
+from treadle.services.issuers import Fetch
 from treadle.settings import Settings
 from treadle.store.sql import SqlStore
 from treadle.vault import AesGcmVault, SealingKey
@@ -153,36 +148,9 @@ async def deployed(folder: Path, *, fetch: Fetch = no_jwks, **overrides: object)
     store = await SqlStore.open(f"sqlite:///{folder / 'treadle.db'}")
     try:
         identity = Identity(store, clock, new_uuid=new_uuid)
-        repositories = Repositories(store, vault, clock, new_uuid=new_uuid)
-        services = Services(
-            runs=Runs(
-                store,
-                vault,
-                queue,
-                signals,
-                blobs,
-                repositories,
-                clock,
-                controls=controls,
-                new_uuid=new_uuid,
-                poll_seconds=settings.poll_seconds,
-            ),
-            files=Files(store, blobs, clock, new_uuid=new_uuid, max_bytes=settings.max_file_bytes),
-            identity=identity,
-            tokens=Tokens(
-                store,
-                SigningKeys(store, vault, clock, new_uuid=new_uuid),
-                clock,
-                issuer=settings.public_url or "treadle",
-                others=[IssuerKeys(issuer, fetch, clock) for issuer in read_issuers(settings.jwt_issuers)],
-                new_uuid=new_uuid,
-            ),
-            organizations=Organizations(store, clock),
-            repositories=repositories,
-            rates=store,
-            clock=clock,
-            checks={"store": store.check, "blobs": blobs.check},
-        )
+        foundation = Foundation(store, blobs, vault, queue, signals, controls, clock, new_uuid)
+        checks = {"store": store.check, "blobs": blobs.check}
+        services = build_services(foundation, settings, identity, fetch=fetch, checks=checks)
         first = await identity.bootstrap("test-bootstrap-key-of-the-admin")
         assert first is not None
         app = create_app(services, settings)

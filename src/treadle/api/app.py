@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from treadle.api.auth import Authenticator
+from treadle.api.codegen.mount import agent_run_routes
 from treadle.api.deps import Services
 from treadle.api.health import Readiness, health_routes
 from treadle.api.maitento import wire
@@ -54,6 +55,7 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
     guard = Guard(authenticator, limit)
     artifacts, files = ArtifactHandlers(services.runs), FileHandlers(services.files)
     app.add_plain(routes(guard, processes, artifacts, files, TokenHandlers(services.tokens)))
+    app.add_plain(agent_run_routes(services, settings, authenticator))
     app.router.routes += health_routes(Readiness(services.checks))
     app.router.routes.append(Route("/metrics", Guard(authenticator, None).behind(metrics_for_admins)))
     app.add_shapes(SHAPES)

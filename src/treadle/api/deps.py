@@ -5,11 +5,17 @@ from dataclasses import dataclass, field
 
 from treadle.ports import Clock
 from treadle.ports.directory import RateStore
+from treadle.services.agents import Agents
+from treadle.services.check_suites import CheckSuites
+from treadle.services.connections import Connections
 from treadle.services.files import Files
 from treadle.services.identity import Identity
+from treadle.services.local_sessions import LocalSessions
 from treadle.services.organizations import Organizations
+from treadle.services.pull_requests import PullRequests
 from treadle.services.repositories import Repositories
 from treadle.services.runs import Runs
+from treadle.services.setup import SetupCommands
 from treadle.services.tokens import Tokens
 
 #: Raises ConfigurationError while a part is not ready.
@@ -21,11 +27,17 @@ class Services:
     """The use cases, and the checks of `/readyz` by the name of the part."""
 
     runs: Runs
+    agents: Agents
     files: Files
     identity: Identity
     tokens: Tokens
     organizations: Organizations
     repositories: Repositories
+    setup: SetupCommands
+    pull_requests: PullRequests
+    check_suites: CheckSuites
+    local_sessions: LocalSessions
+    connections: Connections
     rates: RateStore
     clock: Clock
     checks: Mapping[str, Check] = field(default_factory=dict)

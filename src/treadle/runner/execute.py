@@ -8,8 +8,9 @@ from uuid import UUID
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import ConfigurationError, LeaseLost, SealKeyMissing, TreadleError
+from treadle.domain.errors import ConfigurationError, LeaseLost, NotFound, SealKeyMissing, TreadleError
 from treadle.domain.events import Draft, EventType
+from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName, Run, Step
 from treadle.domain.states import StepStatus
 from treadle.logs import redacting, run_context
@@ -28,7 +29,7 @@ from treadle.ports import (
     WorkspaceRequest,
     Workspaces,
 )
-from treadle.runner import attachments, prompts, unfinished
+from treadle.runner import answers, attachments, prompts, publishing, rules, unfinished
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
 from treadle.runner.leaving import End, Ending, Leaving
@@ -36,8 +37,10 @@ from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold, PatientBlobs, PatientStore, now_on_this_machine
 from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
+from treadle.runner.setup import SetupRules, SetupRunner
 from treadle.runner.step import StepRunner, succeeded
 from treadle.services.progress import Progress
+from treadle.services.pull_requests import PullRequests
 from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
 
 log = structlog.get_logger(__name__)
@@ -60,6 +63,8 @@ class Ports:
     clock: Clock
     new_uuid: Callable[[], UUID]
     author: tuple[str, str]  # name and e-mail of the commits
+    pull_requests: PullRequests
+    setup: SetupRules
 
 
 _STOPPED = {
@@ -135,10 +140,11 @@ class Execution:
         engine = (await secrets.engine()).engine  # a run without a key fails before anything is cloned
         workspace = await self._prepare(progress, secrets)
         names = await attachments.mount(self._store, self._blobs, run, workspace.box.files)
+        missing = await self._accept_pushed(progress, workspace)
+        every_prompt, failed_setup = await self._make_ready(progress, workspace, engine) if missing else ("", None)
         checkpoints = Checkpoints(self._store, self._blobs, progress, run)
         artifacts = Artifacts(self._store, self._blobs, progress, ports.clock, run)
         layout = ports.sandbox.layout(workspace.box)
-        missing = await self._accept_pushed(progress, workspace)
         resumption = await checkpoints.restore(workspace, layout, engine, missing[0] if missing else None)
         is_unfinished = False
         if missing and resumption.step != missing[0].position:
@@ -162,7 +168,8 @@ class Execution:
             artifacts=artifacts,
             briefing=prompts.Briefing(
                 lead=prompts.lead(run, layout, [names[one] for one in run.file_ids if one in names]),
-                news=prompts.news(setup=None, has_unfinished_work=is_unfinished),
+                rules=every_prompt,
+                news=prompts.news(setup=failed_setup, has_unfinished_work=is_unfinished),
                 names=names,
             ),
             permit_push=self._permit_push,
@@ -176,6 +183,37 @@ class Execution:
             resumption = Resumption()
         if not artifacts.is_diff_current and (run.generate_diff or run.lease > 1):
             await artifacts.keep_diff(workspace, None)
+        await answers.store_setup_commands(self._store, progress, run)
+        await publishing.open_pull_request(run, ports.pull_requests, progress, self._hold)
+
+    async def _make_ready(self, progress: Progress, workspace: Workspace, engine: Engine) -> tuple[str, str | None]:
+        """The rules that every prompt begins with; and what the agent is to know of setup commands that failed."""
+        run, ports = self._run, self._ports
+        repository = await self._repository()
+        text = await rules.collect(self._store, run, repository, workspace.box.work_tree, engine.name)
+        if repository is None:
+            return text, None
+        setup = SetupRunner(
+            run,
+            repository,
+            store=self._store,
+            blobs=self._blobs,
+            progress=progress,
+            sandbox=ports.sandbox,
+            clock=ports.clock,
+            limits=self._limits,
+            rules=ports.setup,
+        )
+        return text, await setup.run(workspace)
+
+    async def _repository(self) -> Repository | None:
+        """As it is registered; None for a run without, and for one that is registered no more."""
+        if self._run.repository_id is None:
+            return None
+        try:
+            return await self._store.repository(self._run.organization_id, self._run.repository_id)
+        except NotFound:
+            return None
 
     async def _prepare(self, progress: Progress, secrets: RunSecrets) -> Workspace:
         run = self._run

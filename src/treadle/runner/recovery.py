@@ -8,7 +8,7 @@ import structlog
 
 from treadle import telemetry
 from treadle.domain.errors import TreadleError
-from treadle.ports import Clock, Queue, RunStore, Signals, Sweep
+from treadle.ports import Clock, Queue, Signals, Store, Sweep
 from treadle.runner.agreement import Agreement
 from treadle.runner.limits import Limits
 
@@ -21,11 +21,14 @@ KILL_SECONDS = 4.5
 #: ones look by themselves when a slot is free.
 ANNOUNCE_SECONDS = 30.0
 
+#: How often the rates of callers who ask no more are forgotten.
+FORGET_SECONDS = 600.0
+
 
 class Sweeper:
     """Sweeps every `limits.poll` seconds, forever: cancel it to end it."""
 
-    def __init__(self, store: RunStore, queue: Queue, signals: Signals, clock: Clock, limits: Limits) -> None:
+    def __init__(self, store: Store, queue: Queue, signals: Signals, clock: Clock, limits: Limits) -> None:
         self._store = store
         self._queue = queue
         self._signals = signals
@@ -35,6 +38,7 @@ class Sweeper:
         self._announced: dict[int, float] = {}  # when, on the monotonic clock
         self._was_away = False
         self._rests_until = 0.0
+        self._forgets_at = 0.0
         self._agreement = Agreement(store, clock, limits.lease)
 
     async def run(self) -> None:
@@ -77,6 +81,9 @@ class Sweeper:
         for run_id in (*found.requeued, *found.failed, *found.killed):
             log.warning("swept a run", run_id=run_id, found=_what(found, run_id))
             self._signals.notify(run_id)
+        if time.monotonic() >= self._forgets_at:
+            self._forgets_at = time.monotonic() + FORGET_SECONDS
+            await self._store.prune_rates(self._clock.now())
         return found
 
     def _due(self, waiting: Sequence[int]) -> Sequence[int]:

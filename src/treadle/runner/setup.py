@@ -78,7 +78,7 @@ LOCK_FILES = frozenset(
 LOG = "setup.log"
 
 #: When a run is stopped, its setup's row is closed within so many seconds, or not at all.
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.5
 
 _SCRIPT = "setup.sh"
 #: Every command shows before what it says, and the first that fails is the last. Bash where there is one.
@@ -143,7 +143,7 @@ class SetupRunner:
     async def run(self, workspace: Workspace) -> str | None:
         """What the agent is to be told when they failed; None when all is well, or there are none. For a workspace in
         which nothing has been done yet. Raises LeaseLost, RunError."""
-        commands = self._repository.setup_commands
+        commands = (self._repository.setup_commands or "").strip()
         if not commands or self._run.purpose is not RunPurpose.CODE:
             return None
         started = self._clock.now()
@@ -169,9 +169,9 @@ class SetupRunner:
     async def _digest(self, workspace: Workspace, commands: str) -> str:
         """Of all that the result depends on: tools write absolute paths and machine code into what they install."""
         layout = self._sandbox.layout(workspace.box)
-        place = (self._sandbox.name, str(layout.work_tree), str(layout.home), platform.machine())
+        place = (self._sandbox.name, str(layout.work_tree), str(layout.home))
         locks = sorted((await workspace.lock_files(LOCK_FILES)).items())
-        text = json.dumps([_LAYOUT, commands, place, locks])  # escapes what is no UTF-8
+        text = json.dumps([_LAYOUT, commands, place, _system(), locks])  # escapes what is no UTF-8
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def _execute(
@@ -260,6 +260,14 @@ class SetupRunner:
 
     def _since(self, started: datetime) -> int:
         return round((self._clock.now() - started).total_seconds() * 1000)
+
+
+def _system() -> tuple[str, ...]:
+    """What programs that are built here run on."""
+    found = {}
+    with suppress(OSError):
+        found = platform.freedesktop_os_release()
+    return (platform.machine(), found.get("ID", ""), found.get("VERSION_ID", ""))
 
 
 def _box(workspace: Workspace) -> Box:

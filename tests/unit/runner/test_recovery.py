@@ -8,10 +8,9 @@ from typing import cast
 import pytest
 from tests.support.deployment import StillClock
 
-from treadle.blobs.directory import DirectoryBlobs
 from treadle.clock import SystemClock
 from treadle.domain.errors import Unavailable
-from treadle.ports import RunStore, Sweep
+from treadle.ports import Store, Sweep
 from treadle.queues.database import DatabaseQueue, ProcessSignals
 from treadle.runner import recovery
 from treadle.runner.limits import Limits
@@ -45,7 +44,7 @@ class Swept:
 
 def made(store: object, queue: DatabaseQueue, folder: Path) -> Sweeper:
     limits = Limits.of(Settings.load({}, lease_seconds=30, poll_seconds=0.01))
-    return Sweeper(cast("RunStore", store), queue, ProcessSignals(), SystemClock(), limits)
+    return Sweeper(cast("Store", store), queue, ProcessSignals(), SystemClock(), limits)
 
 
 async def taken(queue: DatabaseQueue) -> list[int | None]:
