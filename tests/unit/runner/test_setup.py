@@ -296,6 +296,29 @@ async def test_hostile_leftovers_lead_nowhere(place: Place, tmp_path: Path) -> N
     assert await second.workspace.changed_paths() == ()
 
 
+async def test_read_only_directories_come_back(place: Place) -> None:
+    """As Go's module cache has them."""
+    commands = "mkdir -p ~/go/mod/a made/b; touch ~/go/mod/a/x made/b/y; chmod -R a-w ~/go made"
+    first = await place.setup(await place.repository(commands))
+    assert await first.go() is None
+    second = await again(place, first)
+    assert await second.go() is None
+    assert await second.types() == ["reused"]
+    for path in (second.workspace.box.home / "go/mod/a", second.tree / "made/b", second.tree / "made/b/y"):
+        assert not path.stat().st_mode & 0o222
+    assert await second.workspace.changed_paths() == ()
+    await second.workspace.remove()
+    assert place.bench.left() == []
+
+
+async def test_a_result_that_cannot_be_read_is_no_failure(place: Place) -> None:
+    setup = await place.setup(await place.repository("touch closed; chmod 0 closed; mkdir dark; chmod 0 dark"))
+    assert await setup.go() is None
+    assert await setup.types() == ["started", "finished"]
+    assert await setup.status() is SetupStatus.READY
+    assert await setup.workspace.commit("Nothing", uuid4()) is None
+
+
 async def test_a_result_that_is_too_large_is_not_kept(place: Place) -> None:
     repository = await place.repository("head -c 200000 /dev/zero > made")
     for limit in ("100K", "0"):
