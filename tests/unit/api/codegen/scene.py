@@ -35,7 +35,7 @@ class Scene:
     here: Deployment
     ids: Mapping[str, int]
     other: Organization
-    people: Mapping[str, Member] = field(default_factory=dict)
+    people: dict[str, Member] = field(default_factory=dict)
 
     async def send(self, method: str, path: str, who: str | None = "ADMIN", **options: Any) -> httpx2.Response:
         """`path` may hold the names of `ids`."""
