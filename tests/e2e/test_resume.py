@@ -5,7 +5,6 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tests.support.cli import TREADLE
 from tests.support.clis import require_claude
 from tests.support.cluster import Cluster, database_of
 from tests.support.git_server import GitServer
-from tests.support.model_script import bash, say, usage_limit, write
+from tests.support.model_script import Fail, bash, say, write
 from tests.support.model_server import ModelServer
 from tests.support.postgres import PostgresServer
 from tests.support.service import Json, Service, is_event
@@ -137,7 +136,7 @@ def test_claude_remembers_what_was_said(tmp_path: Path, git: GitServer) -> None:
             CLAUDE_BASE_URL=model.url,
             CLAUDE_API_KEY=API_KEY,
             SANDBOX="bubblewrap",
-            RETRY_SECONDS="0.1",
+            RETRY_SECONDS=",",
             **NO_RATES,
         ) as service,
     ):
@@ -155,12 +154,7 @@ def test_claude_remembers_what_was_said(tmp_path: Path, git: GitServer) -> None:
         assert (run["result"], run["summary"]) == ("Wrote hello.py.", "Wrote hello.py.")
         service.kill9()
         service.restart()
-        model.play(
-            [
-                say("Looking.", bash("echo 'x = 1' >> hello.py")),
-                usage_limit(resets_at=datetime.now(UTC) + timedelta(hours=1)),
-            ]
-        )
+        model.play([say("Narwhals come next."), *[Fail(400)] * 20])
         door.wait(door.resume(run["id"], "And say goodbye")["id"], "FAILED")
         assert "heliotrope" in model.turns[-1].transcript, "the conversation goes on after the end and a restart"
         model.play(
@@ -169,6 +163,7 @@ def test_claude_remembers_what_was_said(tmp_path: Path, git: GitServer) -> None:
         ended = door.wait(door.resume(run["id"], "Try again")["id"], "COMPLETE")
         assert ended["result"] == "Both."
         assert "heliotrope" in model.turns[-1].transcript
+        assert "Narwhals" in model.turns[-1].transcript
         assert "And say goodbye" in model.turns[-1].transcript, "also what was said in the step that failed"
 
 
