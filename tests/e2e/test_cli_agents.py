@@ -18,7 +18,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     bare = BareRepositories(folder)
     bare.create("words", {"README.md": "# Words\n"})
-    with Service(folder / "data", RATE_LIMIT_CREATE="0", RATE_LIMIT_STANDARD="0") as running:
+    with Service(folder / "data", RETRY_SECONDS="0.05", RATE_LIMIT_CREATE="0", RATE_LIMIT_STANDARD="0") as running:
         admin = Cli(folder / "admin")
         admin.environment.update(running.environment())
         admin.run("admin", "repo", "add", "--name", "acme/words", "--url", f"file://{bare.path('words')}")

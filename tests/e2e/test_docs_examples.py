@@ -224,7 +224,6 @@ def test_best_practice(
         ("how-to/claude-authentication.md", 3),
         ("how-to/attach-files.md", 1),
         ("how-to/analysis-and-structured-output.md", 1),
-        ("reference/sdk.md", 1),
         ("../README.md", 1),
     ],
 )
@@ -233,6 +232,16 @@ def test_python_of_a_page(shop: Shop, name: str, processes: int) -> None:
     found = shop.wait()
     assert [process.status for process in found] == [treadle.ProcessStatus.SUCCESS] * processes, found
     names["client"].close()
+
+
+def test_python_of_the_sdks_page(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.shell(shell_of("how-to/register-a-repository.md")[0])
+    names = shop.python(*python_of("reference/sdk.md"))
+    said = capsys.readouterr().out
+    assert said.startswith("Success None\nUSER_MESSAGE Log every order\n")
+    assert "\nCOMPLETE " in said
+    assert names["run"].succeeded
+    assert [(len(process.steps), process.succeeded) for process in shop.wait()] == [(2, True), (2, True)]
 
 
 def test_credentials_are_replaced_while_a_run_goes(shop: Shop) -> None:

@@ -104,9 +104,8 @@ def test_a_log_is_followed_while_it_grows_and_read_backwards_meanwhile(service: 
         reading.join(PATIENCE_SECONDS)
         whole = list(client.agents.logs(run.id))
         assert followed == whole
-        assert [text for _, text in said(whole) if str(text).startswith("number ")] == [
-            f"number {number}" for number in range(150)
-        ]
+        spoken = [entry.thought for entry in whole if (entry.thought or "").startswith("number ")]
+        assert spoken == [f"number {number}" for number in range(150)]
         for read in backward:
             assert read[::-1] == whole[: len(read)]
         assert len(backward) == 3
