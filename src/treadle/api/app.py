@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from treadle.api.auth import Authenticator
 from treadle.api.codegen.mount import agent_run_routes
+from treadle.api.codegen.routes import SHAPES as AGENT_RUN_SHAPES
 from treadle.api.deps import Services
 from treadle.api.health import Readiness, health_routes
 from treadle.api.maitento import wire
@@ -58,5 +59,5 @@ def create_app(services: Services, settings: Settings, *, lifespan: Lifespan | N
     app.add_plain(agent_run_routes(services, settings, authenticator))
     app.router.routes += health_routes(Readiness(services.checks))
     app.router.routes.append(Route("/metrics", Guard(authenticator, None).behind(metrics_for_admins)))
-    app.add_shapes(SHAPES)
+    app.add_shapes((*SHAPES, *AGENT_RUN_SHAPES))
     return app
