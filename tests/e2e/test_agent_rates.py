@@ -75,8 +75,7 @@ def test_never_more_in_any_two_seconds(apis: Cluster) -> None:
 def test_another_key_has_a_budget_of_its_own(apis: Cluster) -> None:
     while ask(apis, "standard", 0).status_code == httpx2.codes.OK:
         pass
-    token = httpx2.post(f"{apis.apis[0].url}/auth/token", headers={"X-Api-Key": apis.key}, timeout=30).json()[
-        "accessToken"
-    ]
+    issued = httpx2.post(f"{apis.apis[0].url}/auth/token", headers={"X-Api-Key": apis.key}, timeout=30)
+    token = issued.json()["accessToken"]
     answer = httpx2.get(f"{apis.apis[1].url}{BASE}/users", headers={"Authorization": f"Bearer {token}"}, timeout=30)
     assert answer.status_code == httpx2.codes.OK
