@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cli import PATIENCE_SECONDS, Cli
+from tests.support.git_server import GitServer
 from tests.support.repositories import BareRepositories
 from tests.support.ssh_server import SshServer
 
@@ -167,6 +168,28 @@ def test_a_registered_repository_gives_runs_its_credentials(cli: Cli, tmp_path: 
             start = ("start", "--repo", url, "--branch", "work", "--engine", "dummy", "--step", "x", "--watch")
             assert "Success" in cli.run(*start, extra={"TREADLE_URL": address}).stdout
         assert [commit.subject for commit in bare.log("demo", "work")] == ["x", "Initial commit"]
+
+
+def test_a_repository_is_looked_at_before_it_is_kept(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("ada:wrong-secret\n")
+    (tmp_path / "right").write_text("ada:right-secret\n")
+    cli.environment["TREADLE_ALLOW_PRIVATE_HOSTS"] = "1"
+    with GitServer(username="ada", password="right-secret") as git:
+        git.create("acme/shop", {"README.md": "# Shop\n"}, branch="trunk")
+        add = ("admin", "repo", "add", "--name", "acme/shop", "--url", git.url("acme/shop"))
+        bare = cli.run(*add, code=1)
+        assert "asks for credentials" in bare.stderr
+        assert "--http-credentials-env" in bare.stderr
+        refused = cli.run(*add, "--http-credentials-file", "wrong", code=1)
+        assert "did not accept the credentials" in refused.stderr
+        assert "--no-check" in refused.stderr
+        assert cli.run("admin", "repo", "list").rows == []
+        added = cli.run(*add, "--http-credentials-file", "right", "--json")
+        assert added.json["branch"] == "trunk"
+        assert ["git", "OK"] in [row[:2] for row in cli.run("admin", "repo", "check", "acme/shop").rows]
+        git.password = "another"
+        cli.run("admin", "repo", "check", "acme/shop", code=1)
+    assert "-secret" not in bare.stderr + refused.stderr + added.stdout + added.stderr
 
 
 def test_a_limit_of_an_organization(cli: Cli) -> None:

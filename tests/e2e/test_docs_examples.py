@@ -305,7 +305,8 @@ def test_a_registered_repository_gives_its_credentials(shop: Shop) -> None:
         )
     [process] = shop.wait()
     assert process.succeeded, process.failure_details
-    shop.shell(change)
+    shop.git.create("acme/store", {"README.md": "# Store\n"})
+    shop.shell(change.replace("https://git.example/acme/store.git", shop.git.url("acme/store")))
     assert "acme/shop" not in shop.shell("treadle admin repo list")
 
 

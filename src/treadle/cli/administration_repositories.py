@@ -1,6 +1,6 @@
 """What `treadle admin repo` does."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from treadle.cli.output import FAILED
 from treadle.cli.repository_reach import RepositoryReach, forge_of
 from treadle.cli.steps import read_text
 from treadle.domain.credentials import GitCredentials
-from treadle.domain.errors import InvalidInput
+from treadle.domain.errors import ForgeError, GitError, InvalidInput
 from treadle.domain.repository import ForgeKind, Repository
 from treadle.factory import Parts
 from treadle.services.repository_change import RepositoryChange
@@ -92,7 +92,7 @@ class RepositoryAdministration:
                 reach=RepositoryReach(parts.settings, parts.clock) if is_checked else None,
             )
 
-        show_one(_record(do(work)), is_json=self.is_json)
+        show_one(_record(_looked(work)), is_json=self.is_json)
 
     def update(self, name: str, given: Registration, *, is_checked: bool) -> None:
         if given == Registration():
@@ -104,7 +104,7 @@ class RepositoryAdministration:
             reach = RepositoryReach(parts.settings, parts.clock) if is_checked else None
             return await parts.services.repositories.update(owner, name, change, reach=reach)
 
-        show_one(_record(do(work)), is_json=self.is_json)
+        show_one(_record(_looked(work)), is_json=self.is_json)
 
     def remove(self, name: str) -> None:
         async def work(parts: Parts) -> None:
@@ -198,6 +198,15 @@ class RepositoryAdministration:
         if text is None:
             output.note("There is no log of it.")
         show_text("log", text, is_json=self.is_json)
+
+
+def _looked(work: Callable[[Parts], Awaitable[Repository]]) -> Repository:
+    """`do`, which says how to do it all the same."""
+    try:
+        return do(work)
+    except (GitError, ForgeError) as error:
+        error.add_note("Nothing is kept; with --no-check it is.")
+        raise
 
 
 def _key(path: Path | None) -> str | None:

@@ -1,5 +1,6 @@
 """Organizations as their members see them, and what an administrator sets for them and their members."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -20,6 +21,9 @@ MAX_MONTHLY_RUNS = 2**31 - 1
 MAX_MODEL = 200
 MAX_GITHUB = 200
 MAX_AVATAR_URL = 2_000
+
+#: As agent runs take it.
+_MODEL = re.compile(r"[A-Za-z0-9][\w.:/@\[\]-]*", re.ASCII)
 
 #: The same for an organization that does not exist: an outsider learns nothing.
 _NO_ACCESS = "You do not have access to this organization."
@@ -135,8 +139,8 @@ def _faults(organization: Organization) -> dict[str, list[str]]:
     if fault := rules_fault(organization.rules):
         faults["rules"] = [fault]
     model = organization.default_model
-    if model is not None and (len(model) > MAX_MODEL or not model.isprintable()):
-        faults["default_model"] = [f"Must be 1 to {MAX_MODEL} printable characters."]
+    if model is not None and (len(model) > MAX_MODEL or not _MODEL.fullmatch(model)):
+        faults["default_model"] = [f"Must be the name of a model, at most {MAX_MODEL} characters."]
     if organization.monthly_runs is not None and not 0 <= organization.monthly_runs <= MAX_MONTHLY_RUNS:
         faults["monthly_runs"] = [f"Must be from 0 to {MAX_MONTHLY_RUNS:,}."]
     return faults

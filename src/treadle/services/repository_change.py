@@ -33,9 +33,10 @@ class RepositoryChange:
 
     @property
     def needs_a_look(self) -> bool:
-        """Whether it may not be reached any more afterwards."""
-        changed = (self.url, self.default_branch, self.git, self.forge, self.forge_token or None)
-        return any(each is not None for each in changed)
+        """Whether it can be told now that it may not be reached afterwards. Credentials that are only taken away say
+        nothing: runs may bring theirs."""
+        brings = self.git is not None and self.git != GitCredentials()
+        return brings or any((self.url, self.default_branch, self.forge, self.forge_token))
 
 
 def address_and_git(url: str, git: GitCredentials | None) -> tuple[str, GitCredentials]:

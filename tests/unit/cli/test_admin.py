@@ -197,6 +197,7 @@ def test_roles_are_said(admin: Admin) -> None:
         (("user", "set", "admin@localhost", "--avatar-url", "x"), 2, "avatar_url"),
         (("repo", "add", "--name", "a/b", "--url", "https://127.0.0.1:1/b.git"), 1, "127.0.0.1 cannot be reached"),
         (("repo", "add", "--name", "a/b", "--url", "/nowhere"), 1, "There is no repository at /nowhere"),
+        (("repo", "add", "--name", "a/b", "--url", "/nowhere"), 1, "with --no-check it is"),
         (("repo", "add", "--name", "a/b", "--url", "/x", "--forge", "gitea"), 2, "--forge-api-url"),
         (("repo", "add", "--name", "a/b", "--url", "/x", "--forge-api-url", "https://f"), 2, "--forge"),
         (("repo", "add", "--name", "a/b", "--url", "ext::sh", "--forge", "gitea"), 2, "url"),

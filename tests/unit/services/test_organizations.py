@@ -140,7 +140,7 @@ async def test_every_fault_of_an_organization_is_named(here: Deployment) -> None
                 known,
                 name=" ",
                 rules="é" * (MAX_RULES_BYTES // 2) + "x",
-                default_model="x" * 201,
+                default_model="--model",
                 default_repository_id=theirs.id,
                 monthly_runs=-1,
             )

@@ -355,6 +355,7 @@ async def test_a_change_is_looked_at_when_access_depends_on_it(
     assert await repositories.list(organization.id) == (changed,)
     assert (changed.rules, changed.description, changed.visibility) == ("Ours.", "Sells.", "public")
     assert (changed.language, changed.is_archived, changed.default_branch) == ("Go", True, "trunk")
+    await repositories.update(organization, "acme/shop", RepositoryChange(git=GitCredentials()), reach=reach)
     seen = await repositories.check(organization, "acme/shop", reach)
     assert [finding.part for finding in seen.findings if finding.error is not None] == ["git"]
     bare_again = await repositories.update(organization, "acme/shop", RepositoryChange(rules="", description=""))
