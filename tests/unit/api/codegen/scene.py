@@ -62,7 +62,7 @@ class Scene:
 @asynccontextmanager
 async def scene(folder: Path, **overrides: object) -> AsyncIterator[Scene]:
     limits = {f"rate_limit_{name}": rate for name, rate in NO_LIMITS.items()}
-    settings = {"allow_private_hosts": True, **limits, **overrides}
+    settings: dict[str, Any] = {"allow_private_hosts": True, **limits, **overrides}
     with ForgeServer(ForgeKind.GITHUB) as forge:
         async with deployed(folder, **settings) as here:
             yield await _furnished(here, forge)

@@ -97,7 +97,8 @@ async def test_a_key_that_reaches_all_counts_in_each_organization_of_its_user(th
 @pytest.mark.anyio
 async def test_somebody_without_a_role_is_nobody_here(there: Scene) -> None:
     for call in sorted(OPEN):
-        answer = await there.send(*call.split(" "), "roleless")
+        method, path = call.split(" ")
+        answer = await there.send(method, path, "roleless")
         assert (answer.status_code, answer.json()) == (403, NO_ACCESS)
 
 
