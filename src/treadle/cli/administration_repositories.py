@@ -109,7 +109,9 @@ class RepositoryAdministration:
     def remove(self, name: str) -> None:
         async def work(parts: Parts) -> None:
             await parts.services.identity.organization(self.organization)
+            removed = await parts.services.repositories.named(self.organization, name)
             await parts.services.repositories.remove(self.organization, name)
+            await parts.blobs.delete_prefix(setup_results_of(removed.uuid))
 
         do(work)
 

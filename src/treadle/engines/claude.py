@@ -51,7 +51,7 @@ class ClaudeEngine:
         """The prompt goes in on stdin: it has no length that argv would limit."""
         argv = (str(self.cli), *_arguments(call))
         # None of the agent's: settings that an earlier call's agent wrote could send the credential elsewhere.
-        files = {_SETTINGS: b"{}", _MEMORY: _memory(call.layout), _CREDENTIALS: b"{}"}
+        files = {_SETTINGS: b"{}", _MEMORY: _memory(call.layout) if call.reads_rule_files else b"", _CREDENTIALS: b"{}"}
         environment = {
             "PATH": self.search_path,
             "HOME": str(call.layout.home),

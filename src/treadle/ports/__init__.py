@@ -357,8 +357,8 @@ class RetentionStore(Protocol):
         """Removes all but the last event; how many. Nothing for a run that lives (again)."""
 
     async def prune_artifacts(self, run_id: int) -> Sequence[Artifact]:
-        """Removes them, the mark that there is a diff, and the checkpoint, whose blobs come with the artifacts; the bytes
-        are the caller's to remove. Nothing for a run that lives (again)."""
+        """Removes them, the mark that there is a diff, and the checkpoint, whose blobs come with the artifacts; the
+        bytes are the caller's to remove. Nothing for a run that lives (again)."""
 
     async def blobs_of_ended(self, run_uuids: Sequence[UUID]) -> Mapping[UUID, frozenset[str]]:
         """Those of the runs that have ended, each with the keys of the blobs that its artifacts and checkpoint name."""
@@ -489,6 +489,7 @@ class EngineCall:
     endpoint: str | None = None  # the model API; None: the vendor's
     model: str | None = None
     attempt: int = 1  # within this phase
+    reads_rule_files: bool = True  # those that the repository carries, by itself
 
 
 @dataclass(frozen=True, slots=True)

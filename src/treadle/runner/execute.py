@@ -67,6 +67,16 @@ class Ports:
     setup: SetupRules
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What every prompt begins with; what the agent is to know of setup commands that failed; whether the engine may
+    read by itself the rule files that the repository carries."""
+
+    rules: str = ""
+    failed_setup: str | None = None
+    reads_rule_files: bool = True
+
+
 _STOPPED = {
     StopReason.KILL: Ending(End.KILLED, "The run was killed."),
     StopReason.LEASE_LOST: Ending(End.LOST),
@@ -141,7 +151,7 @@ class Execution:
         workspace = await self._prepare(progress, secrets)
         names = await attachments.mount(self._store, self._blobs, run, workspace.box.files)
         missing = await self._accept_pushed(progress, workspace)
-        every_prompt, failed_setup = await self._make_ready(progress, workspace, engine) if missing else ("", None)
+        ready = await self._make_ready(progress, workspace, engine) if missing else Ready()
         checkpoints = Checkpoints(self._store, self._blobs, progress, run)
         artifacts = Artifacts(self._store, self._blobs, progress, ports.clock, run)
         layout = ports.sandbox.layout(workspace.box)
@@ -161,6 +171,7 @@ class Execution:
                 clock=ports.clock,
                 limits=self._limits,
                 new_uuid=ports.new_uuid,
+                reads_rule_files=ready.reads_rule_files,
             ),
             progress=progress,
             secrets=secrets,
@@ -168,8 +179,8 @@ class Execution:
             artifacts=artifacts,
             briefing=prompts.Briefing(
                 lead=prompts.lead(run, layout, [names[one] for one in run.file_ids if one in names]),
-                rules=every_prompt,
-                news=prompts.news(setup=failed_setup, has_unfinished_work=is_unfinished),
+                rules=ready.rules,
+                news=prompts.news(setup=ready.failed_setup, has_unfinished_work=is_unfinished),
                 names=names,
             ),
             permit_push=self._permit_push,
@@ -186,13 +197,13 @@ class Execution:
         await answers.store_setup_commands(self._store, progress, run)
         await publishing.open_pull_request(run, ports.pull_requests, progress, self._hold)
 
-    async def _make_ready(self, progress: Progress, workspace: Workspace, engine: Engine) -> tuple[str, str | None]:
-        """The rules that every prompt begins with; and what the agent is to know of setup commands that failed."""
+    async def _make_ready(self, progress: Progress, workspace: Workspace, engine: Engine) -> "Ready":
         run, ports = self._run, self._ports
         repository = await self._repository()
+        organization = await self._store.organization(run.organization_id)
         text = await rules.collect(self._store, run, repository, workspace.box.work_tree, engine.name)
         if repository is None:
-            return text, None
+            return Ready(text, None, organization.is_rules_detection_enabled)
         setup = SetupRunner(
             run,
             repository,
@@ -204,7 +215,7 @@ class Execution:
             limits=self._limits,
             rules=ports.setup,
         )
-        return text, await setup.run(workspace)
+        return Ready(text, await setup.run(workspace), organization.is_rules_detection_enabled)
 
     async def _repository(self) -> Repository | None:
         """As it is registered; None for a run without, and for one that is registered no more."""

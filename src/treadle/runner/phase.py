@@ -60,6 +60,7 @@ class PhaseRunner:
         clock: Clock,
         limits: Limits,
         new_uuid: Callable[[], UUID],
+        reads_rule_files: bool,
     ) -> None:
         self._box = box
         self._sandbox = sandbox
@@ -68,6 +69,7 @@ class PhaseRunner:
         self._clock = clock
         self._limits = limits
         self._new_uuid = new_uuid
+        self._reads_rule_files = reads_rule_files
         self.spent = Usage()  # by the phase that runs, or ran last
         self.session: str | None = None  # the conversation that its last attempt left, if there is enough of it
 
@@ -129,6 +131,7 @@ class PhaseRunner:
             endpoint=chosen.endpoint,
             model=chosen.model,
             attempt=attempt,
+            reads_rule_files=self._reads_rule_files,
         )
         text, cut = clip(prompt)
         said: dict[str, JsonValue] = {"prompt": text, "attempt": attempt, "engine": chosen.engine.name}

@@ -25,6 +25,7 @@ from treadle.runner.limits import Limits
 from treadle.runner.patience import PatientBlobs, PatientStore
 from treadle.runner.setup_archive import SetupArchive
 from treadle.runner.setup_output import SetupOutput
+from treadle.services.content import setup_results_of
 from treadle.services.progress import Progress
 from treadle.settings import Settings
 
@@ -153,7 +154,7 @@ class SetupRunner:
             archive = SetupArchive(
                 self._sandbox,
                 self._blobs,
-                prefix=f"setup/{self._repository.uuid}",
+                prefix=setup_results_of(self._repository.uuid),
                 environment=self._environment(box) | {"LC_ALL": "C.UTF-8"},
                 max_bytes=self._rules.cache_bytes,
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -29,10 +30,15 @@ class Swept:
         self.waiting: tuple[int, ...] = ()
         self.is_away = False
         self.times = 0
+        self.pruned = 0
         self.asked = asyncio.Event()
 
     async def time(self) -> None:
         """It is this machine's."""
+
+    async def prune_rates(self, _now: datetime) -> int:
+        self.pruned += 1
+        return 0
 
     async def sweep(self, *_given: object, **_named: object) -> Sweep:
         self.times += 1
