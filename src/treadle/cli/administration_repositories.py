@@ -15,6 +15,7 @@ from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import ForgeError, GitError, InvalidInput
 from treadle.domain.repository import ForgeKind, Repository
 from treadle.factory import Parts
+from treadle.services.content import setup_results_of
 from treadle.services.repository_change import RepositoryChange
 from treadle.services.repository_reach import Inspection
 
