@@ -28,6 +28,7 @@ _REFUSAL: Json = {
 GENERAL: Mapping[int, Json] = {
     401: {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}},
     403: _REFUSAL,
+    404: _REFUSAL,
     429: _REFUSAL,
 }
 

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from treadle.api.codegen import wire
 from treadle.api.codegen.answers import answer
 from treadle.api.codegen.guard import Call, Guard
-from treadle.api.codegen.parsing import Unprocessable, fault, read_body, read_query
+from treadle.api.codegen.parsing import read_body, read_query
 from treadle.api.codegen.requests import GenerateTokenRequest, OrganizationQuery, RevokeQuery
 from treadle.domain.errors import NotFound
 from treadle.services.connections import Connections
@@ -41,10 +41,10 @@ class ConnectionHandlers:
         query = read_query(call.request, RevokeQuery)
         principal = await self._guard.principal(call.principal, query.org_id)
         try:
-            count = await self._connections.revoke(principal, query.provider)
-        except NotFound as error:  # the specification knows no 404 here
-            raise Unprocessable([fault(("query", "provider"), error.message, given=query.provider)]) from None
-        return answer({"message": f"Tokens revoked: {count}.", "status_code": 200})
+            said = f"Tokens revoked: {await self._connections.revoke(principal, query.provider)}."
+        except NotFound as error:  # so there is no token to revoke, which is what was asked for
+            said = error.message
+        return answer({"message": said, "status_code": 200})
 
     async def connect_token(self, call: Call) -> Response:
         body = await read_body(call.request, GenerateTokenRequest, self._max_request_bytes)

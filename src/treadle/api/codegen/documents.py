@@ -86,7 +86,7 @@ def _problem(code: int) -> Document:
 
 
 def _of_path(path: str) -> list[Document]:
-    names = [part.partition("}")[0] for part in path.split("{")[1:]]
+    names = [part.partition("}")[0].partition(":")[0] for part in path.split("{")[1:]]
     return [
         parameter("path", name, _MEANINGS[name], {"type": "string" if name == SESSION else "integer"}, is_required=True)
         for name in names

@@ -6,7 +6,7 @@ from treadle.api.codegen import wire
 from treadle.api.codegen.answers import Links, answer
 from treadle.api.codegen.errors import BadRequest
 from treadle.api.codegen.guard import Call, id_of
-from treadle.api.codegen.parsing import Unprocessable, fault, read_body, read_query
+from treadle.api.codegen.parsing import read_body, read_query
 from treadle.api.codegen.requests import (
     CheckSuiteSettingsRequest,
     GenerateSetupCommandsInput,
@@ -14,7 +14,6 @@ from treadle.api.codegen.requests import (
     read_page,
 )
 from treadle.domain.errors import Conflict, NotFound
-from treadle.domain.repository import Repository
 from treadle.services.check_suites import CheckSuites
 from treadle.services.repositories import Repositories
 from treadle.services.setup import SetupCommands
@@ -41,21 +40,13 @@ class RepositoryHandlers:
 
     async def check_suite_settings(self, call: Call) -> Response:
         wanted = read_query(call.request, RepositoryQuery).repo_id
-        try:
-            found = await self._check_suites.get(call.principal, id_of(wanted, NO_REPOSITORY))
-        except NotFound:
-            raise _unknown(wanted) from None
+        found = await self._check_suites.get(call.principal, id_of(wanted, NO_REPOSITORY))
         return answer(wire.check_suite_settings(found))
 
     async def update_check_suite_settings(self, call: Call) -> Response:
         wanted = read_query(call.request, RepositoryQuery).repo_id
         body = await read_body(call.request, CheckSuiteSettingsRequest, self._max_request_bytes)
-        try:
-            changed: Repository = await self._check_suites.update(
-                call.principal, id_of(wanted, NO_REPOSITORY), body.change()
-            )
-        except NotFound:
-            raise _unknown(wanted) from None
+        changed = await self._check_suites.update(call.principal, id_of(wanted, NO_REPOSITORY), body.change())
         return answer(wire.check_suite_settings(changed))
 
 
@@ -83,8 +74,3 @@ class SetupHandlers:
         except Conflict:
             raise BadRequest(NO_LOGS) from None
         return answer({"agent_run_id": run.id, "status": wire.STATUSES[run.status], "message": ANALYSING})
-
-
-def _unknown(repository_id: int) -> Unprocessable:
-    """The specification of these two knows no 404."""
-    return Unprocessable([fault(("query", "repo_id"), NO_REPOSITORY, "value_error", str(repository_id))])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from treadle.api.codegen import requests, schemas
 from treadle.api.codegen.agents import AgentHandlers
@@ -123,6 +124,7 @@ _CHECKS = Doc(
     "Get check-suite settings",
     schemas.CheckSuiteSettingsResponse,
     "What becomes of failed checks on branches of agent runs.",
+    (404,),
     query=requests.RepositoryQuery,
 )
 _SET_CHECKS = Doc(
@@ -130,7 +132,7 @@ _SET_CHECKS = Doc(
     "Change check-suite settings",
     schemas.CheckSuiteSettingsResponse,
     "Takes an admin.",
-    (413,),
+    (404, 413),
     query=requests.RepositoryQuery,
     body=requests.CheckSuiteSettingsRequest,
 )
@@ -216,12 +218,19 @@ class Handlers:
     sessions: SessionHandlers
 
 
+class _RunConvertor(StringConvertor):
+    """Anything but the words that stand in an id's place: other methods of those are not this route's."""
+
+    regex = "(?!(?:ban|unban|remove-from-pr|resume)(?:/|$))[^/]+"
+
+
 def routes(guard: Guard, handlers: Handlers) -> Sequence[PlainRoute]:
     """In the order in which they are matched: the busiest first."""
     agents, people, repositories, setup = handlers.agents, handlers.people, handlers.repositories, handlers.setup
+    register_url_convertor("run", _RunConvertor())
     pulls, connections, sessions = handlers.pulls, handlers.connections, handlers.sessions
     table: Sequence[tuple[str, str, Guarded, Group | None, Doc]] = (
-        ("GET", f"{RUN}/{{agent_run_id}}", agents.get, Group.STANDARD, _GET),
+        ("GET", f"{RUN}/{{agent_run_id:run}}", agents.get, Group.STANDARD, _GET),
         ("POST", RUN, agents.create, Group.CREATE, _CREATE),
         ("GET", f"{ORG}/agent/runs", agents.list, Group.STANDARD, _LIST),
         ("GET", f"/v1/alpha/organizations/{{org_id}}{LOGS}", agents.logs, Group.LOGS, _LOGS),

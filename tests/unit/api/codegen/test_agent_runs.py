@@ -240,8 +240,9 @@ async def test_check_suite_settings_are_kept(there: Scene) -> None:
     assert (await there.json("PUT", path, params=params, json=change))["check_retry_count"] == 0
     await there.json("PUT", path, params=params, json=dict.fromkeys(change))
     assert await there.json("GET", path, params=params) == expected
-    answer = await there.send("GET", path, params={"repo_id": "99"})
-    assert answer.json()["detail"][0]["loc"] == ["query", "repo_id"]
+    for method in ("GET", "PUT"):
+        answer = await there.send(method, path, params={"repo_id": "99"}, json=change)
+        assert (answer.status_code, answer.json()["message"]) == (404, "Repository not found.")
 
 
 @pytest.mark.anyio
@@ -293,7 +294,9 @@ async def test_oauth_tokens(there: Scene) -> None:
     await connections.put_token(principal, "notes", "canary-token")
     assert (await there.send("GET", status)).json() == ["notes"]
     assert (await there.send("GET", status, "MEMBER")).json() == []
-    assert (await there.send("POST", "/v1/oauth/tokens/revoke?org_id=1&provider=notes")).status_code == 200
+    for provider in ("notes", "notes", "nobody"):
+        revoked = f"/v1/oauth/tokens/revoke?org_id=1&provider={provider}"
+        assert (await there.send("POST", revoked)).status_code == 200
     assert (await there.send("GET", status)).json() == []
     (provider,) = (await there.send("GET", "/v1/mcp-providers")).json()
     assert (provider["name"], provider["is_mcp"]) == ("notes", True)
@@ -346,3 +349,7 @@ async def test_nothing_is_there_but_what_there_is(there: Scene) -> None:
     assert (answer.status_code, "detail" in answer.json()) == (404, True)
     answer = await there.send("DELETE", OWN)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    for verb in ("ban", "unban", "remove-from-pr", "resume"):
+        answer = await there.send("GET", f"{RUN}/{verb}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (await there.send("GET", f"{RUN}/resumed")).status_code == 422
