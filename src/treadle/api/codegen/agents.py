@@ -1,5 +1,6 @@
 """Agent runs: parse, call one service, translate."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class AgentHandlers:
     async def create(self, call: Call) -> Response:
         key = idempotency_key(call.request)
         body = await read_body(call.request, CreateAgentRunInput, self._max_with_images)
-        repeatable = Repeatable(key, _digest(key, body)) if key is not None else None
+        repeatable = Repeatable(key, await asyncio.to_thread(_digest, key, body)) if key is not None else None
         if body.repo_id is not None:
             id_of(body.repo_id, "Repository not found.")
         run = await self._agents.create(call.principal, body.request(), repeatable)
