@@ -12,7 +12,7 @@ from starlette.responses import Response
 from treadle.api.codegen import wire
 from treadle.api.codegen.answers import Links, answer
 from treadle.api.codegen.guard import LAST_ID, Call, id_of
-from treadle.api.codegen.parsing import read_body, read_query
+from treadle.api.codegen.parsing import Unprocessable, fault, read_body, read_query
 from treadle.api.codegen.requests import (
     MAX_IMAGES_BYTES,
     CreateAgentRunInput,
@@ -58,6 +58,7 @@ class AgentHandlers:
     async def create(self, call: Call) -> Response:
         key = idempotency_key(call.request)
         body = await read_body(call.request, CreateAgentRunInput, self._max_with_images)
+        self._check_length(body.prompt)
         repeatable = Repeatable(key, await asyncio.to_thread(_digest, key, body)) if key is not None else None
         if body.repo_id is not None:
             id_of(body.repo_id, "Repository not found.")
@@ -90,6 +91,7 @@ class AgentHandlers:
 
     async def resume(self, call: Call) -> Response:
         body = await read_body(call.request, ResumeAgentRunInput, self._max_with_images)
+        self._check_length(body.prompt)
         run_id = _of_here(body.agent_run_id)
         run = await self._agents.resume(call.principal, run_id, body.prompt, body.images or ())
         return await self._shown(run, call.request)
@@ -128,6 +130,11 @@ class AgentHandlers:
     @property
     def _max_with_images(self) -> int:
         return max(self._max_request_bytes, MAX_IMAGES_BYTES)
+
+    def _check_length(self, prompt: str) -> None:
+        """It may be as long as a request without images. Raises Unprocessable."""
+        if len(prompt) > self._max_request_bytes:
+            raise Unprocessable([fault(("body", "prompt"), f"Must be at most {self._max_request_bytes:,} characters.")])
 
     async def _named(self, call: Call) -> int:
         body = await read_body(call.request, StopAgentRunInput, self._max_request_bytes)

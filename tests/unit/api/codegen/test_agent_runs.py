@@ -187,6 +187,10 @@ async def test_what_is_too_large(there: Scene) -> None:
         answer = await there.send("POST", path, content=b" " * (size + 1))
         assert answer.status_code == 413
         assert answer.json()["message"] == f"The request is larger than {size:,} bytes."
+    long = "x" * (there.here.settings.max_request_bytes + 1)
+    for path, more in ((RUN, {}), (f"{RUN}/resume", {"agent_run_id": there.ids["agent_run_id"]})):
+        answer = await there.send("POST", path, json={"prompt": long, **more})
+        assert answer.json()["detail"][0]["loc"] == ["body", "prompt"]
 
 
 @pytest.mark.anyio
