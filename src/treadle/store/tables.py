@@ -99,6 +99,7 @@ users = Table(
     Column("github_user_id", Text),
     Column("github_username", Text),
     Column("avatar_url", Text),
+    Column("password", Text),  # hashed, with its salt and cost; null: none
     sqlite_autoincrement=True,
 )
 
@@ -541,4 +542,59 @@ oauth_tokens = Table(
     Column("date_revoked", Date),
     Index("oauth_tokens_by_user", "organization_id", "user_id", "provider_id"),
     sqlite_autoincrement=True,
+)
+
+#: Who is signed in at the page; the cookie's token is kept as a hash.
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    identifier(),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("api_key_id", ForeignKey("api_keys.id")),  # signed in with it: revoked with it; null: otherwise
+    Column("agent", Text, nullable=False),  # the browser, as it calls itself
+    Column("date_created", Date, nullable=False),
+    Column("date_seen", Date, nullable=False),
+    Column("date_expires", Date, nullable=False, index=True),
+    Column("date_revoked", Date),
+    Index("page_sessions_by_user", "user_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+#: Users as another service signs them in: OIDC's issuer and subject.
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("date_created", Date, nullable=False),
+)
+
+#: Links to one run, to read without signing in.
+share_links = Table(
+    "share_links",
+    metadata,
+    identifier(),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("run_id", ForeignKey("runs.id"), nullable=False, index=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("date_created", Date, nullable=False),
+    Column("date_expires", Date, nullable=False),
+    Column("date_revoked", Date),
+    sqlite_autoincrement=True,
+)
+
+#: Workers as they last said; one that has said nothing for long is gone.
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("sandbox", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("is_paused", Boolean, nullable=False),
+    Column("date_started", Date, nullable=False),
+    Column("date_seen", Date, nullable=False, index=True),
 )

@@ -208,9 +208,9 @@ def test_an_older_schema_is_no_newer_one_that_allows_this_version(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema.upgrade(database_url)
-    monkeypatch.setattr(schema, "HEAD", "0004")  # the database says 0003, and that 0001 may work on it
-    assert not schema.suits("0003", "0001")
-    with pytest.raises(ConfigurationError, match="schema 0003"):
+    monkeypatch.setattr(schema, "HEAD", "0005")  # the database says 0004, and that 0001 may work on it
+    assert not schema.suits("0004", "0001")
+    with pytest.raises(ConfigurationError, match="schema 0004"):
         schema.require(database_url)
 
 

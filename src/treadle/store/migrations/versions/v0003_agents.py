@@ -4,39 +4,24 @@ Code of 0001 and 0002 goes on working on this schema, next to code of 0003: what
 default. It knows nothing of follow-ups: a run may be resumed once every process is of this version.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+
+from treadle.store.migrations.columns import flag, identified, identifier, owned, table, text, whole
 
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 UUID = sa.String(36)
-
-#: What a column of this name refers to, by its id.
-REFERS = {
-    "organization_id": "organizations",
-    "user_id": "users",
-    "repository_id": "repositories",
-    "run_id": "runs",
-    "pull_request_id": "pull_requests",
-    "local_session": "local_sessions",
-    "provider_id": "oauth_providers",
-}
 
 
 def upgrade() -> None:
     add_columns()
     add_tables()
-
-
-def flag(name: str, *, default: bool) -> sa.Column[bool]:
-    return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.true() if default else sa.false())
 
 
 def add_columns() -> None:
@@ -87,9 +72,9 @@ def add_columns() -> None:
             sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
         ],
     }
-    for table, columns in added.items():
+    for name, columns in added.items():
         for column in columns:
-            op.add_column(table, column)
+            op.add_column(name, column)
     op.create_index("memberships_user_id", "memberships", ["user_id"])
     op.create_index("repositories_by_organization", "repositories", ["organization_id", "id"])
 
@@ -206,48 +191,3 @@ def connection_tables() -> None:
         sa.UniqueConstraint("uuid", name="oauth_tokens_uuid_key"),
     )
     op.create_index("oauth_tokens_by_user", "oauth_tokens", ["organization_id", "user_id", "provider_id"])
-
-
-def identifier() -> sa.Column[int]:
-    return sa.Column("id", BIG_ID, sa.Identity(), nullable=False)
-
-
-def text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False)
-
-
-def whole(name: str) -> sa.Column[int]:
-    """A large number, such as a date."""
-    return sa.Column(name, sa.BigInteger, nullable=False)
-
-
-def owned(*names: str) -> list[sa.Column[int]]:
-    """Columns that refer to the table that each is called after."""
-    return [sa.Column(name, BIG_ID, nullable=False) for name in names]
-
-
-def identified(*names: str) -> list[sa.Column[int]]:
-    return [identifier(), *owned(*names)]
-
-
-def table(
-    name: str,
-    *columns: sa.schema.SchemaItem,
-    key: Sequence[str] = ("id",),
-    indexes: Sequence[str] = (),
-) -> None:
-    """With the names that `tables.py` gives to keys and constraints."""
-    references = [
-        sa.ForeignKeyConstraint([column.name], [f"{REFERS[column.name]}.id"], name=f"{name}_{column.name}_fkey")
-        for column in columns
-        if isinstance(column, sa.Column) and column.name in REFERS
-    ]
-    op.create_table(
-        name,
-        *columns,
-        sa.PrimaryKeyConstraint(*key, name=f"{name}_pkey"),
-        *references,
-        sqlite_autoincrement=tuple(key) == ("id",),
-    )
-    for column in indexes:
-        op.create_index(f"{name}_{column}", name, [column])
