@@ -28,6 +28,7 @@ INNER = {
     "treadle.blobs.directory:_WRITE_BYTES",
     "treadle.blobs.keys:_MAX_SEGMENT",  # of keys that Treadle itself makes
     "treadle.blobs.s3:_PIECE_BYTES",
+    "treadle.cli.agent_views:_MAX_COLUMNS",
     "treadle.cli.agents:_LOOK_SECONDS",
     "treadle.cli.blob_places:_REDRAW_SECONDS",
     "treadle.cli.block:REDRAW_SECONDS",
@@ -45,13 +46,13 @@ INNER = {
     "treadle.sandbox.supervise:_REAP_SECONDS",
     "treadle.sdk._event_flows:_REOPEN_SECONDS",
     "treadle.telemetry.instruments:_POLL_SECONDS",
+    "treadle.workspace.diff_files:_DIFF_CHUNK_BYTES",
     "treadle.workspace.index_file:BACKDATED_SECONDS",
     "treadle.workspace.index_file:_SHA1_BYTES",
     "treadle.workspace.locks:POLL_SECONDS",
     "treadle.workspace.pruning:_BLOCK_BYTES",
     "treadle.workspace.refs:SHA1_BYTES",
     "treadle.workspace.refs:SHA256_BYTES",
-    "treadle.workspace.workspace:_DIFF_CHUNK_BYTES",
 }
 
 
