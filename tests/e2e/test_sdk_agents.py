@@ -166,7 +166,7 @@ def test_what_the_service_refuses_comes_as_an_error_that_helps(service: Service)
             client.agents.edit_pull_request(99, "closed")
         with pytest.raises(treadle.NotFoundError, match="Sandbox"):
             client.agents.analyze_logs(99)
-        with pytest.raises(treadle.BadRequestError, match="Repository not found"):
+        with pytest.raises(treadle.NotFoundError, match="Repository not found"):
             client.agents.check_suite_settings(99)
     with treadle.Client(service.url, "trd_wrong") as stranger, pytest.raises(treadle.AuthenticationError):
         stranger.agents.me()
