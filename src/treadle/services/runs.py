@@ -130,9 +130,9 @@ class Runs:
 
         Raises Conflict for one that is being killed or has MAX_STEPS steps, NotFound for a file that is gone.
         """
-        if git is None and run.is_finished:
+        if git is None:  # for one that is alive too: it may end before the store looks
             git = await self._registered_credentials(run)
-        clear = git_secrets(git or GitCredentials())
+        clear = git_secrets(git)
         with telemetry.span("resume run"):
             resumed = await self._store.resume_run(
                 run.id,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.deployment import Deployment, Member
 
+from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import (
     AllowanceUsedUp,
     IdempotencyMismatch,
@@ -19,10 +20,11 @@ from treadle.domain.errors import (
 from treadle.domain.events import JsonObject
 from treadle.domain.git_url import check_branch
 from treadle.domain.identity import Organization, Principal, Role
-from treadle.domain.run import EngineName, RunSource
+from treadle.domain.run import EngineName, FollowUp, RunSource
 from treadle.domain.states import RunStatus
 from treadle.services.agents import MAX_BRANCH_WORDS, AgentRequest, Agents, AgentType, branch_words, chosen_engine
 from treadle.services.organizations import Organizations
+from treadle.services.repository_change import RepositoryChange
 from treadle.services.runs import Repeatable
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
@@ -233,6 +235,19 @@ async def test_a_resume_adds_a_prompt_with_its_images(here: Deployment, agents: 
     with pytest.raises(InvalidInput):
         await agents.resume(admin, run.id, " ")
     assert len((await agents.get(admin, run.id)).steps) == 2
+
+
+@pytest.mark.anyio
+async def test_a_run_that_ends_while_it_is_resumed_gets_its_credentials_again(here: Deployment, agents: Agents) -> None:
+    admin, name = await principal_of(here, here.admin), "acme/shop"
+    change = RepositoryChange(git=GitCredentials(http="token-word"))
+    await here.services.repositories.update(here.admin.organization, name, change)
+    await agents.create(admin, AgentRequest("A"))
+    seen_alive, fence = await here.claim()
+    await here.store.finish(fence, RunStatus.SUCCESS, None, here.clock.now())
+    resumed = await here.services.runs.resume(seen_alive, FollowUp("B"))
+    assert resumed.status is RunStatus.NEW
+    assert set(await here.store.run_secrets(resumed.id)) == {"git_http"}
 
 
 @pytest.mark.anyio
