@@ -49,10 +49,12 @@ def owner_and_name(repository: ForgeRepository) -> str:
 
 
 def proxy_for(place: Place, environment: Mapping[str, str]) -> str | None:
-    """What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case."""
+    """What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. One without a scheme is an http
+    proxy, as it is for Git."""
     said = {name.lower(): value for name, value in environment.items()}
     for entry in said.get("no_proxy", "").split(","):
         name = entry.strip().lower().lstrip(".")
         if name == "*" or (name and (place.host == name or place.host.endswith(f".{name}"))):
             return None
-    return said.get(f"{place.scheme}_proxy") or said.get("all_proxy") or None
+    proxy = said.get(f"{place.scheme}_proxy") or said.get("all_proxy") or None
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"

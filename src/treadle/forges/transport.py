@@ -69,23 +69,34 @@ class Transport:
         try:
             async with asyncio.timeout(OPERATION_SECONDS):
                 addresses = await self._checked(place)
-                async with httpx2.AsyncClient(
-                    verify=self._certificates,
-                    headers={
-                        # Nothing that is packed: the bound on an answer counts what comes over the line.
-                        "Accept-Encoding": "identity",
-                        "User-Agent": f"Treadle/{__version__}",
-                        **headers,
-                    },
-                    timeout=CALL_SECONDS,
-                    follow_redirects=False,
-                    trust_env=False,
-                    proxy=proxy,
-                ) as http:
+                async with self._client(place, headers, proxy) as http:
                     # A proxy looks the name up itself, as it does for Git.
                     yield Line(http, place, token, self._clock, () if proxy else addresses)
         except TimeoutError:
             raise ForgeError(f"{place.host} took more than {OPERATION_SECONDS:g} s.") from None
+
+    def _client(self, place: Place, headers: Mapping[str, str], proxy: str | None) -> httpx2.AsyncClient:
+        try:
+            return httpx2.AsyncClient(
+                verify=self._certificates,
+                headers={
+                    # Nothing that is packed: the bound on an answer counts what comes over the line.
+                    "Accept-Encoding": "identity",
+                    "User-Agent": f"Treadle/{__version__}",
+                    **headers,
+                },
+                timeout=CALL_SECONDS,
+                follow_redirects=False,
+                trust_env=False,
+                proxy=proxy,
+            )
+        except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:  # not its words: a proxy has a password
+            raise ForgeError(
+                f"{place.host} cannot be asked with the proxy or the certificates of this service "
+                f"({type(error).__name__}).",
+                hint="HTTPS_PROXY must be an http or https address; SSL_CERT_FILE and GIT_SSL_CAINFO must name "
+                "certificates.",
+            ) from None
 
     async def _checked(self, place: Place) -> tuple[str, ...]:
         """The addresses to connect to; none: wherever the name leads."""
@@ -236,15 +247,15 @@ class Line:
             address = self._addresses[turn % len(self._addresses)]
             authority = f"[{address}]:{place.port}" if ":" in address else f"{address}:{place.port}"
             extensions["sni_hostname"] = place.host
-        request = self._http.build_request(
-            method,
-            f"{place.scheme}://{authority}{target}",
-            params={name: str(value) for name, value in query.items()} or None,
-            json=dict(body) if body is not None else None,
-            headers={"Host": place.authority},
-            extensions=extensions,
-        )
         try:
+            request = self._http.build_request(
+                method,
+                f"{place.scheme}://{authority}{target}",
+                params={name: str(value) for name, value in query.items()} or None,
+                json=dict(body) if body is not None else None,
+                headers={"Host": place.authority},
+                extensions=extensions,
+            )
             async with asyncio.timeout(CALL_SECONDS):
                 answer = await self._http.send(request, stream=True)
                 try:
@@ -255,6 +266,8 @@ class Line:
                     )
                 finally:
                     await answer.aclose()
+        except (httpx2.InvalidURL, UnicodeError):
+            raise ForgeError(f"{place.host} is no name of a host.") from None
         except (TimeoutError, httpx2.TimeoutException):
             raise Unsure(f"{place.host} did not answer in {CALL_SECONDS:g} s.") from None
         except httpx2.HTTPError as error:

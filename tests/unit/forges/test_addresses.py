@@ -65,6 +65,7 @@ def test_what_is_no_address(url: str) -> None:
     [
         ({}, None),
         ({"HTTPS_PROXY": "http://proxy:1"}, "http://proxy:1"),
+        ({"HTTPS_PROXY": "user:word@proxy:1"}, "http://user:word@proxy:1"),
         ({"https_proxy": "http://proxy:1", "all_proxy": "http://proxy:2"}, "http://proxy:1"),
         ({"ALL_PROXY": "http://proxy:2", "HTTP_PROXY": "http://proxy:3"}, "http://proxy:2"),
         ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "other.example, .example.org"}, None),

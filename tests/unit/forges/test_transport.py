@@ -119,3 +119,21 @@ async def test_a_host_that_there_is_not() -> None:
     repository = ForgeRepository(ForgeAccess(ForgeKind.GITEA, "https://nowhere.invalid/api/v1"), "a/b", "token")
     with pytest.raises(ForgeError, match=r"nowhere\.invalid cannot be found"):
         await client({}).facts(repository)
+
+
+@pytest.mark.parametrize(
+    ("host", "environment"),
+    [
+        (HOST, {"HTTPS_PROXY": "socks9://user:proxy-word@proxy.invalid"}),
+        (HOST, {"SSL_CERT_FILE": "/nowhere/certificates"}),
+        (HOST, {"SSL_CERT_FILE": __file__}),
+        ("\N{SNOWMAN}" * 80, {}),
+    ],
+)
+async def test_whatever_is_wrong_with_the_way_is_a_forges_error(host: str, environment: dict[str, str]) -> None:
+    """It comes when all is pushed: any other error would fail the run."""
+    forge = GiteaForge(Transport(SystemClock(), allow_private_hosts=True, environment=environment))
+    access = ForgeAccess(ForgeKind.GITEA, f"https://{host}/api/v1")
+    with pytest.raises(ForgeError) as told:
+        await forge.facts(ForgeRepository(access, "acme/demo", "token-word"))
+    assert "word" not in told.value.sentence()
