@@ -141,7 +141,7 @@ class UsageBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """`key`: a date such as 2026-11-22 (UTC), a user's id, a repository's address. Of runs by the day of their making."""
+    """`key`: a date such as 2026-11-22 (UTC), a user's id, or an address. A run counts on the day it was made."""
 
     key: str
     runs: int

@@ -1,0 +1,31 @@
+"""The pages, put together."""
+
+from collections.abc import Callable, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from treadle.api.deps import Services
+from treadle.settings import Settings
+from treadle.web.assets import asset_routes
+from treadle.web.door import Door, see_other
+from treadle.web.render import Renderer
+from treadle.web.site import Site
+
+#: Each page's routes, in the order in which they are matched.
+PAGES: Sequence[Callable[[Site], Sequence[Route]]] = ()
+
+
+def page_routes(services: Services, settings: Settings) -> list[Route]:
+    renderer = Renderer(services.clock)
+    door = Door(services.sessions, renderer, public_url=settings.public_url)
+    site = Site(services, settings, renderer, door)
+    found = [Route("/", _to_runs), *asset_routes()]
+    for page in PAGES:
+        found += page(site)
+    return found
+
+
+async def _to_runs(_request: Request) -> Response:
+    return see_other("/runs")
