@@ -80,6 +80,15 @@ class Repositories:
             )
         return found[0]
 
+    async def of_run(self, organization_id: int, repository_id: int | None, url: str) -> Repository | None:
+        """The one that a run is on: as it was chosen, else the one of that address; None when there is none any more."""
+        if repository_id is None:
+            return await self.find(organization_id, url)
+        try:
+            return await self._store.repository(organization_id, repository_id)
+        except NotFound:
+            return None
+
     async def named(self, organization_id: int, name: str) -> Repository:
         """By OWNER/NAME. Raises NotFound."""
         for repository in await self._store.repositories(organization_id):

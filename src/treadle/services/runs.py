@@ -12,7 +12,7 @@ from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCreden
 from treadle.domain.errors import AlreadyFinished, InvalidInput, NotFound
 from treadle.domain.events import Draft, Event, EventType
 from treadle.domain.identity import Principal
-from treadle.domain.repository import SetupStatus
+from treadle.domain.repository import Repository, SetupStatus
 from treadle.domain.run import Artifact, EngineName, FollowUp, Run, RunDraft, RunPurpose
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
@@ -275,7 +275,11 @@ class Runs:
 
     async def _with_registered(self, principal: Principal, request: RunRequest) -> RunRequest:
         """With the repository that is registered for the address, and its credentials where the caller gave none."""
-        repository = await self._repositories.find(principal.organization_id, request.draft.git_url)
+        chosen = request.draft.repository_id
+        if chosen is not None:
+            repository: Repository | None = await self._repositories.get(principal, chosen)
+        else:
+            repository = await self._repositories.find(principal.organization_id, request.draft.git_url)
         if repository is None:
             return request
         git = request.git
@@ -284,7 +288,7 @@ class Runs:
         return replace(request, draft=replace(request.draft, repository_id=repository.id), git=git)
 
     async def _registered_credentials(self, run: Run) -> GitCredentials:
-        repository = await self._repositories.find(run.organization_id, run.git_url)
+        repository = await self._repositories.of_run(run.organization_id, run.repository_id, run.git_url)
         if repository is None:
             return GitCredentials()
         return await self._repositories.credentials(repository, run.organization_uuid)
