@@ -16,6 +16,7 @@ from treadle.domain.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    TooLarge,
     TooManyRequests,
     TreadleError,
     Unavailable,
