@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 from tests.support.directory import ODD, PLAIN, a_repository, another_process, losing, rewrite, working
-from tests.support.stores import NOW, World, later
+from tests.support.stores import NOW, World, a_draft, later
 
 from treadle.domain.errors import LeaseLost, NotFound
 from treadle.domain.repository import Repository, SandboxStatus, SetupSandbox, SetupStatus
+from treadle.domain.run import Run, RunPurpose
 from treadle.domain.states import RunStatus
 from treadle.ports import Fence
 from treadle.store.tables import sandboxes
@@ -136,3 +137,58 @@ async def test_what_one_process_writes_another_reads(world: World, repository: R
     async with another_process(world) as other:
         made = await other.add_sandbox(fence, repository.id, "digest", NOW)
         assert await world.store.sandbox(HOME, made.id) == made
+
+
+async def ended(world: World, run: Run, fence: Fence, how: str) -> RunStatus:
+    """However a run may end without its commands."""
+    match how:
+        case "failed":
+            await world.store.finish(fence, RunStatus.FAILED, "because", later(1))
+        case "killed while new":
+            await world.store.release(fence, later(1))
+            await world.store.request_kill(run.id, later(2))
+        case "killed while released":
+            await world.store.request_kill(run.id, later(1))
+            await world.store.release(fence, later(2))
+        case "killed while silent":
+            await world.store.request_kill(run.id, later(1))
+            await world.store.sweep(later(99), lease_seconds=999, kill_seconds=4, max_lost_workers=3)
+        case _:
+            await world.store.sweep(later(99), lease_seconds=30, kill_seconds=4, max_lost_workers=1)
+    return (await world.store.get_run_by_id(run.id)).status
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ("failed", RunStatus.FAILED),
+        ("killed while new", RunStatus.KILLED),
+        ("killed while released", RunStatus.KILLED),
+        ("killed while silent", RunStatus.KILLED),
+        ("lost", RunStatus.FAILED),
+    ],
+)
+async def test_a_run_that_ends_without_commands_leaves_nobody_waiting(
+    world: World, repository: Repository, how: str, status: RunStatus
+) -> None:
+    other = await world.store.add_repository(a_repository(HOME, "group/other"), {})
+    for each in (repository, other):
+        await world.store.set_setup(each.id, SetupStatus.GENERATING)
+    draft = a_draft(repository_id=repository.id)
+    run, fence = await world.claimed(replace(draft, purpose=RunPurpose.SETUP_COMMANDS))
+    assert await ended(world, run, fence, how) is status
+    assert (await world.store.repository(HOME, repository.id)).setup_status is SetupStatus.FAILED
+    assert (await world.store.repository(HOME, other.id)).setup_status is SetupStatus.GENERATING
+
+
+async def test_an_end_that_is_no_failure_leaves_the_status_alone(world: World, repository: Repository) -> None:
+    draft = a_draft(repository_id=repository.id)
+    for purpose, status in (
+        (RunPurpose.SETUP_COMMANDS, RunStatus.SUCCESS),
+        (RunPurpose.CODE, RunStatus.FAILED),
+        (RunPurpose.LOG_ANALYSIS, RunStatus.FAILED),
+    ):
+        await world.store.set_setup(repository.id, SetupStatus.READY)
+        _, fence = await world.claimed(replace(draft, purpose=purpose))
+        await world.store.finish(fence, status, None, later(1))
+        assert (await world.store.repository(HOME, repository.id)).setup_status is SetupStatus.READY

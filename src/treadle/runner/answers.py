@@ -1,7 +1,5 @@
 """What becomes of the answer of a run that was made for it."""
 
-from contextlib import suppress
-
 from treadle.domain.errors import NotFound, StepUnsuccessful
 from treadle.domain.events import Draft, EventType
 from treadle.domain.repository import SetupStatus
@@ -32,11 +30,3 @@ async def store_setup_commands(store: PatientStore, progress: Progress, run: Run
         raise StepUnsuccessful("The repository is not registered any more.") from None
     stored: dict[str, str | int] = {"repository": run.repository_id, "lines": len(commands.splitlines())}
     await progress.record(Draft(EventType.SETUP_COMMANDS_STORED, stored))
-
-
-async def give_up_setup_commands(store: PatientStore, progress: Progress, run: Run) -> None:
-    """Says on the repository that they could not be generated; nothing for other runs. For before such a run ends as
-    Failed or Killed. Raises LeaseLost."""
-    if run.purpose is RunPurpose.SETUP_COMMANDS and run.repository_id is not None:
-        with suppress(NotFound):
-            await store.set_setup(run.repository_id, SetupStatus.FAILED, fence=progress.fence)

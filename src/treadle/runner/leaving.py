@@ -11,7 +11,6 @@ from treadle.domain.errors import ConfigurationError, LeaseLost, TreadleError
 from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
 from treadle.ports import Clock, Queue, Workspace
-from treadle.runner import answers
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints
 from treadle.runner.limits import Limits
@@ -129,8 +128,6 @@ class Leaving:
 
     async def _finish(self, status: RunStatus, details: str | None) -> None:
         await self._progress.record()
-        if status is not RunStatus.SUCCESS:
-            await answers.give_up_setup_commands(self._store, self._progress, self._run)
         clean = self._progress.clean(details) if details is not None else None
         became = await self._store.finish(self._fence, status, clean, self._clock.now())
         if became is RunStatus.NEW:

@@ -1,7 +1,6 @@
 """Runs: created, looked at, followed, given other credentials, killed."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,8 +11,8 @@ from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCreden
 from treadle.domain.errors import AlreadyFinished, InvalidInput, NotFound
 from treadle.domain.events import Draft, Event, EventType
 from treadle.domain.identity import Principal
-from treadle.domain.repository import Repository, SetupStatus
-from treadle.domain.run import Artifact, EngineName, FollowUp, Run, RunDraft, RunPurpose
+from treadle.domain.repository import Repository
+from treadle.domain.run import Artifact, EngineName, FollowUp, Run, RunDraft
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
 from treadle.services.content import Content
@@ -206,13 +205,8 @@ class Runs:
 
     async def kill_seen(self, run: Run) -> None:
         """The same for a run that the caller was already let see."""
-        status = await self._store.request_kill(run.id, self._clock.now())
+        await self._store.request_kill(run.id, self._clock.now())
         self._notify(run.id)
-        # No worker had it, to say so itself.
-        is_given_up = status is RunStatus.KILLED and run.purpose is RunPurpose.SETUP_COMMANDS
-        if is_given_up and run.repository_id is not None:
-            with suppress(NotFound):
-                await self._store.set_setup(run.repository_id, SetupStatus.FAILED)
 
     async def events(self, principal: Principal, uuid: UUID, *, after: int = 0, limit: int) -> Sequence[Event]:
         """A page of the run's events, those numbered above `after`."""

@@ -10,12 +10,14 @@ from sqlalchemy import bindparam, func, literal_column, select, update
 
 from treadle.domain.errors import LeaseLost, NotFound
 from treadle.domain.events import Draft, EventType
+from treadle.domain.repository import SetupStatus
+from treadle.domain.run import RunPurpose
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, Phase, RunStatus, StepStatus, sources_of
 from treadle.ports import Fence
 from treadle.store import branches, events, secrets
 from treadle.store.prepared import Prepared, Row, among, constant
 from treadle.store.session import Session
-from treadle.store.tables import runs, steps
+from treadle.store.tables import repositories, runs, steps
 from treadle.store.values import micros, plain
 
 _run = select(
@@ -28,6 +30,8 @@ _run = select(
     runs.c.date_runner_ping,
     runs.c.date_kill_requested,
     runs.c.branch_key,
+    runs.c.purpose,
+    runs.c.repository_id,
 ).where(runs.c.id == bindparam("run"))
 _STANDING = Prepared(_run.with_for_update())
 _STANDING_IF_FREE = Prepared(_run.with_for_update(skip_locked=True))
@@ -67,6 +71,11 @@ _FAIL_RUNNING_STEP = Prepared(
     )
     .returning(steps.c.position, steps.c.phase)
 )
+_GIVE_UP_SETUP = Prepared(
+    update(repositories)
+    .where(repositories.c.id == bindparam("repository"), repositories.c.url != literal_column("''"))
+    .values(setup_status=literal_column(f"'{SetupStatus.FAILED}'"))
+)
 _FOLLOW_UP = Prepared(
     select(steps.c.position)
     .join_from(runs, steps, steps.c.run_id == runs.c.id)
@@ -93,6 +102,8 @@ class Standing:
     runner_ping: int | None
     kill_requested: int | None
     branch_key: str | None
+    purpose: str
+    repository_id: int | None
 
     @property
     def is_alive(self) -> bool:
@@ -114,8 +125,8 @@ def standing_if_free(session: Session, run_id: int) -> Standing | None:
 
 
 def _standing_of(row: Row) -> Standing:
-    id_, uuid, organization_id, status, lease, lost_workers, ping, kill, key = row
-    return Standing(id_, UUID(uuid), organization_id, RunStatus(status), lease, lost_workers, ping, kill, key)
+    id_, uuid, organization_id, status, *more = row
+    return Standing(id_, UUID(uuid), organization_id, RunStatus(status), *more)
 
 
 def held(session: Session, fence: Fence) -> Standing:
@@ -150,8 +161,8 @@ def end(
     lost_workers: int | None = None,
 ) -> None:
     """To a terminal status. The running step fails; secrets go; `run.finished`, with the step that failed, is the last
-    event; the next run may have the work branch. The checkpoint stays: with it a resume goes on with the
-    conversation."""
+    event; the next run may have the work branch; a repository that waited for its setup commands waits no more. The
+    checkpoint stays: with it a resume goes on with the conversation."""
     if status not in RUN_TERMINAL:
         raise ValueError(f"{status} ends no run.")
     said = _fail_running_step(session, run, details, output, now)
@@ -160,6 +171,8 @@ def end(
     lost = run.lost_workers if lost_workers is None else lost_workers
     _move(session, run, status, now, said, details=plain(details), lost_workers=lost)
     secrets.erase(session, run.uuid)
+    if run.purpose == RunPurpose.SETUP_COMMANDS and status is not RunStatus.SUCCESS:
+        session.run(_GIVE_UP_SETUP, repository=run.repository_id)
     if run.branch_key is not None:
         branches.leave(session, run.branch_key, run.uuid, now)
 

@@ -14,10 +14,10 @@ from treadle.domain.errors import LeaseLost, StepUnsuccessful
 from treadle.domain.events import EventType
 from treadle.domain.repository import Repository, SetupStatus
 from treadle.domain.run import Run, RunPurpose, RunSource
-from treadle.domain.states import Phase, StepStatus
+from treadle.domain.states import Phase, RunStatus, StepStatus
 from treadle.ports import Fence, StepUpdate
 from treadle.queues.database import ProcessSignals
-from treadle.runner.answers import give_up_setup_commands, store_setup_commands
+from treadle.runner.answers import store_setup_commands
 from treadle.runner.patience import Hold, PatientStore, now_on_this_machine
 from treadle.services.progress import Progress
 from treadle.services.secrets import RunRedactor
@@ -85,7 +85,7 @@ async def test_an_answer_without_any_fails_the_run_and_keeps_the_old(world: Worl
         await run.answers(answer)
         with pytest.raises(StepUnsuccessful, match="no setup commands"):
             await run.stores()
-        await give_up_setup_commands(run.store, run.progress, run.run)
+        await world.store.finish(run.progress.fence, RunStatus.FAILED, "none", later(1))
         found = await run.now()
         assert (found.setup_status, found.setup_commands) == (SetupStatus.FAILED, "old")
 
@@ -96,7 +96,7 @@ async def test_a_repository_that_was_removed_is_told(world: World) -> None:
         await world.store.remove_repository(run.repository.id)
         with pytest.raises(StepUnsuccessful, match="not registered any more"):
             await run.stores()
-        await give_up_setup_commands(run.store, run.progress, run.run)
+        await world.store.finish(run.progress.fence, RunStatus.FAILED, "none", later(1))
 
 
 async def test_a_worker_that_lost_the_run_stores_nothing(world: World) -> None:
@@ -105,8 +105,6 @@ async def test_a_worker_that_lost_the_run_stores_nothing(world: World) -> None:
         await world.store.release(Fence(run.run.id, run.run.lease), later(1))
         with pytest.raises(LeaseLost):
             await run.stores()
-        with pytest.raises(LeaseLost):
-            await give_up_setup_commands(run.store, run.progress, run.run)
         assert (await run.now()).setup_commands == "old"
 
 
@@ -114,5 +112,5 @@ async def test_other_runs_have_nothing_to_do_with_it(world: World) -> None:
     async with asked(world, RunPurpose.CODE) as run:
         await run.answers("```\nmake\n```")
         await run.stores()
-        await give_up_setup_commands(run.store, run.progress, run.run)
+        await world.store.finish(run.progress.fence, RunStatus.FAILED, "none", later(1))
         assert (await run.now()).setup_status is SetupStatus.GENERATING
