@@ -1,0 +1,133 @@
+"""The list's page, more of it, and what keeps it live."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from treadle.api.bodies import whole_number
+from treadle.domain.identity import Principal
+from treadle.domain.permissions import Permission, may
+from treadle.domain.run import Run, RunSource
+from treadle.domain.states import RunStatus
+from treadle.ports.page import RunPage, RunSearch
+from treadle.services.recent import Recent
+from treadle.web.door import Visit
+from treadle.web.live import event_stream, frame
+from treadle.web.pages.runs.board import Board, Scope
+from treadle.web.pages.runs.filters import Filters
+from treadle.web.pages.runs.rows import Names, Row, row_of
+from treadle.web.render import HTML, SECURITY_HEADERS
+from treadle.web.site import Site
+
+#: Rows of a page.
+ROWS = 50
+
+#: People and repositories that the filters offer.
+OFFERED = 200
+
+#: How often a search is carried on before the page says that there may be more.
+SEARCHES = 5
+
+_TEMPLATE = "runs.html"
+
+
+class RunsPage:
+    """Lists runs."""
+
+    def __init__(self, site: Site, board: Board) -> None:
+        self._site = site
+        self._board = board
+        self._names: Recent[int, tuple[Mapping[int, str], Mapping[int, str]]] = Recent(
+            site.services.clock, seconds=5, size=1000
+        )
+
+    async def show(self, request: Request, visit: Visit) -> Response:
+        filters = Filters.of(request.query_params)
+        before = whole_number(request.query_params.get("before", ""))
+        names = await self._names_of(visit.principal)
+        page = await self._page(filters.search(visit.principal), before)
+        return self._site.renderer.page(
+            _TEMPLATE,
+            visit.view,
+            filters=filters,
+            rows=self._rows(page.runs, names),
+            counts=await self._counts(visit.principal),
+            statuses=tuple(RunStatus),
+            sources=tuple(RunSource),
+            users=names.users if may(visit.principal, Permission.RUNS_OF_OTHERS) else {},
+            repositories=names.repositories,
+            before=page.before,
+            is_first=before is None,
+            stream=f"/runs/stream?{filters.query()}",
+        )
+
+    async def more(self, request: Request, visit: Visit) -> Response:
+        """The rows that follow, and the link to those after them."""
+        filters = Filters.of(request.query_params)
+        before = whole_number(request.query_params.get("before", ""))
+        names = await self._names_of(visit.principal)
+        page = await self._page(filters.search(visit.principal), before)
+        found = self._site.renderer.fragment(
+            _TEMPLATE, "more", rows=self._rows(page.runs, names), before=page.before, filters=filters
+        )
+        return Response(found, headers=dict(SECURITY_HEADERS), media_type=HTML)
+
+    async def follow(self, request: Request, visit: Visit) -> Response:
+        filters = Filters.of(request.query_params)
+        search = filters.search(visit.principal)
+        scope = Scope(search.organization_id, search.user_id)
+        return event_stream(request, self._changes(filters, visit, scope))
+
+    async def _changes(self, filters: Filters, visit: Visit, scope: Scope) -> AsyncIterator[bytes]:
+        async with self._board.watch(scope) as queue:
+            while (change := await queue.get()) is not None:
+                if await self._site.services.sessions.principal(visit.token) is None:
+                    return
+                names = await self._names_of(visit.principal)
+                rows = self._rows(change.runs, names)
+                yield frame(
+                    self._site.renderer.fragment(
+                        _TEMPLATE,
+                        "changes",
+                        rows=[(row, filters.fits(row.run)) for row in rows],
+                        counts=change.counts,
+                        statuses=tuple(RunStatus),
+                        filters=filters,
+                    )
+                )
+
+    async def _page(self, search: RunSearch, before: int | None) -> RunPage:
+        """A page that holds something, if there is something within a few looks."""
+        finder, found = self._site.services.finder, list[Run]()
+        for _ in range(SEARCHES):
+            page = await finder.search_runs(search, limit=ROWS - len(found), before=before)
+            found += page.runs
+            before = page.before
+            if len(found) >= ROWS or before is None:
+                break
+        return RunPage(found, before)
+
+    def _rows(self, runs: Sequence[Run], names: Names) -> Sequence[Row]:
+        now = self._site.services.clock.now()
+        return [row_of(run, names, now) for run in runs]
+
+    async def _counts(self, principal: Principal) -> Mapping[RunStatus, int]:
+        user_id = None if may(principal, Permission.RUNS_OF_OTHERS) else principal.user_id
+        return await self._site.services.finder.count_by_status(principal.organization_id, user_id)
+
+    async def _names_of(self, principal: Principal) -> Names:
+        services = self._site.services
+        known = self._names.get(principal.organization_id)
+        if known is None:
+            members, _ = await services.organizations.members(principal, limit=OFFERED)
+            repositories, _ = await services.repositories.page(principal, limit=OFFERED)
+            known = (
+                {user.id: user.name or user.email for user, _ in members},
+                {repository.id: repository.name for repository in repositories},
+            )
+            self._names.put(principal.organization_id, known)
+        organization = await services.organizations.get(principal.organization_id)
+        counts = await services.finder.count_by_status(principal.organization_id, None)
+        slots = organization.slots or self._site.settings.organization_slots
+        return Names(known[0], known[1], counts.get(RunStatus.RUNNING, 0), slots)
