@@ -1,6 +1,6 @@
 """The list's page, more of it, and what keeps it live."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,7 @@ from treadle.domain.states import RunStatus
 from treadle.ports.page import RunPage, RunSearch
 from treadle.services.recent import Recent
 from treadle.web.door import Visit
-from treadle.web.live import event_stream, frame
+from treadle.web.live import Change, event_stream
 from treadle.web.pages.runs.board import Board, Scope
 from treadle.web.pages.runs.filters import Filters
 from treadle.web.pages.runs.rows import Names, Row, row_of
@@ -77,16 +77,16 @@ class RunsPage:
         filters = Filters.of(request.query_params)
         search = filters.search(visit.principal)
         scope = Scope(search.organization_id, search.user_id)
-        return event_stream(request, self._changes(filters, visit, scope))
+        return event_stream(self._changes(filters, visit, scope))
 
-    async def _changes(self, filters: Filters, visit: Visit, scope: Scope) -> AsyncIterator[bytes]:
+    async def _changes(self, filters: Filters, visit: Visit, scope: Scope) -> AsyncGenerator[Change, None]:
         async with self._board.watch(scope) as queue:
             while (change := await queue.get()) is not None:
                 if await self._site.services.sessions.principal(visit.token) is None:
                     return
                 names = await self._names_of(visit.principal)
                 rows = self._rows(change.runs, names)
-                yield frame(
+                yield Change(
                     self._site.renderer.fragment(
                         _TEMPLATE,
                         "changes",
