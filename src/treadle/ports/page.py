@@ -22,6 +22,7 @@ class PageSession:
     date_created: datetime
     date_seen: datetime
     date_expires: datetime
+    is_by_key: bool = False  # signed in with an API key: reaches what that reaches, and ends with it
 
 
 class SessionStore(Protocol):
@@ -37,17 +38,20 @@ class SessionStore(Protocol):
         now: datetime,
         expires: datetime,
     ) -> None:
-        """`api_key_digest`: the key that it was signed in with, and ends with."""
+        """`api_key_digest`: the key that it was signed in with, and ends with. NotFound for an unknown one, and for an
+        unknown user or organization."""
 
-    async def session(self, digest: str, now: datetime) -> PageSession | None:
-        """None for one that is unknown, expired or revoked, whose key was, or whose user is no member any more. It
-        writes down that it was seen, at most once a minute."""
+    async def session(self, digest: str, now: datetime, *, seen_since: datetime) -> PageSession | None:
+        """None for one that is unknown, expired or revoked, that nobody has used since `seen_since`, whose key is
+        revoked or expired, or whose user is no member any more. It writes down that it was seen, at most once a
+        minute."""
 
-    async def sessions_of(self, user_id: int, now: datetime) -> Sequence[PageSession]:
+    async def sessions_of(self, user_id: int, now: datetime, *, seen_since: datetime) -> Sequence[PageSession]:
         """Those that count, the last seen first."""
 
     async def switch_session(self, digest: str, organization_id: int) -> bool:
-        """To another organization of its user; False where it is no member."""
+        """To another organization of its user; False where it is no member, and where the key that it was signed in
+        with counts in its own organization alone."""
 
     async def revoke_session(self, session_id: int, user_id: int, now: datetime) -> bool:
         """Of that user; whether there was one."""

@@ -30,7 +30,7 @@ _REVOKE = Prepared(
     .values(date_revoked=bindparam("now", type_=api_keys.c.date_revoked.type))
 )
 
-_PRINCIPAL = (
+PRINCIPAL = (
     organizations.c.id, organizations.c.uuid, users.c.id, users.c.uuid, users.c.email, users.c.name, memberships.c.role,
 )  # fmt: skip
 
@@ -41,7 +41,7 @@ def _is_member() -> ColumnElement[bool]:
 
 # A key outlives its user's membership; then it speaks for somebody without a role.
 _BY_KEY = Prepared(
-    select(*_PRINCIPAL, api_keys.c.reaches_all)
+    select(*PRINCIPAL, api_keys.c.reaches_all)
     .select_from(
         api_keys.join(organizations, organizations.c.id == api_keys.c.organization_id)
         .join(users, users.c.id == api_keys.c.user_id)
@@ -54,12 +54,12 @@ _BY_KEY = Prepared(
     )
 )
 _BY_UUIDS = Prepared(
-    select(*_PRINCIPAL)
+    select(*PRINCIPAL)
     .select_from(organizations.join(users, users.c.uuid == bindparam("user")).join(memberships, _is_member()))
     .where(organizations.c.uuid == bindparam("organization"))
 )
 _BY_IDS = Prepared(
-    select(*_PRINCIPAL)
+    select(*PRINCIPAL)
     .select_from(organizations.join(users, users.c.id == bindparam("user")).join(memberships, _is_member()))
     .where(organizations.c.id == bindparam("organization"))
 )
@@ -132,19 +132,19 @@ class Keys:
 
     async def principal_by_key(self, digest: str, now: datetime) -> Principal | None:
         row = await self._executor.glance(lambda session: session.one(_BY_KEY, digest=digest, now=micros(now)))
-        return None if row is None else _principal_of(row[:-1], reaches_all=bool(row[-1]))
+        return None if row is None else principal_of(row[:-1], reaches_all=bool(row[-1]))
 
     async def principal_by_uuids(self, organization: UUID, user: UUID) -> Principal | None:
         row = await self._executor.glance(
             lambda session: session.one(_BY_UUIDS, organization=str(organization), user=str(user))
         )
-        return None if row is None else _principal_of(row)
+        return None if row is None else principal_of(row)
 
     async def principal_in(self, organization_id: int, user_id: int) -> Principal | None:
         row = await self._executor.glance(
             lambda session: session.one(_BY_IDS, organization=organization_id, user=user_id)
         )
-        return None if row is None else _principal_of(row)
+        return None if row is None else principal_of(row)
 
     async def signing_keys(self) -> Sequence[tuple[str, str]]:
         rows = await self._executor.read(lambda session: session.all(_SIGNING_KEYS))
@@ -181,7 +181,7 @@ def _key_of(row: Row) -> ApiKey:
     )
 
 
-def _principal_of(row: Row, *, reaches_all: bool = False) -> Principal:
+def principal_of(row: Row, *, reaches_all: bool = False) -> Principal:
     organization_id, organization_uuid, user_id, user_uuid, email, name, role = row
     return Principal(
         organization_id,

@@ -125,7 +125,8 @@ class Organizations:
         return await self._executor.glance(lambda session: load_user(session, email))
 
 
-def _folded(email: str) -> str:
+def folded(email: str) -> str:
+    """As addresses are compared."""
     return plain(email).strip().casefold()
 
 
@@ -135,7 +136,7 @@ def put_user(session: Session, email: str, name: str, uuid: UUID, now: datetime)
         _ADD_USER,
         uuid=str(uuid),
         email=plain(email),
-        email_folded=_folded(email),
+        email_folded=folded(email),
         name=plain(name),
         date_created=micros(now),
     )
@@ -144,7 +145,7 @@ def put_user(session: Session, email: str, name: str, uuid: UUID, now: datetime)
 
 def load_user(session: Session, email: str) -> User:
     """Raises NotFound."""
-    row = session.one(_USER, folded=_folded(email))
+    row = session.one(_USER, folded=folded(email))
     if row is None:
         raise NotFound(f"There is no user {email}.")
     return user_of(row)

@@ -106,11 +106,12 @@ def list_runs(
         limit=limit,
         skip=skip,
     )
-    found = _steps_of(session, [row[0] for row in rows], with_outputs=with_outputs)
+    found = steps_of(session, [row[0] for row in rows], with_outputs=with_outputs)
     return tuple(run_of(row, found.get(row[0], ())) for row in rows)
 
 
-def _steps_of(session: Session, run_ids: Sequence[int], *, with_outputs: bool) -> dict[int, list[Step]]:
+def steps_of(session: Session, run_ids: Sequence[int], *, with_outputs: bool) -> dict[int, list[Step]]:
+    """By the runs' ids."""
     found: dict[int, list[Step]] = {}
     for start in range(0, len(run_ids), _STEPS_OF):
         wanted = run_ids[start : start + _STEPS_OF]

@@ -20,6 +20,7 @@ from treadle.store.measured import measured
 from treadle.store.members import Members
 from treadle.store.oauth import OAuth
 from treadle.store.organizations import Organizations
+from treadle.store.page_sessions import PageSessions
 from treadle.store.prepared import Prepared
 from treadle.store.pull_requests import PullRequests
 from treadle.store.rates import Rates
@@ -29,11 +30,15 @@ from treadle.store.retention import Retention
 from treadle.store.run_creation import RunCreation
 from treadle.store.run_data import RunData
 from treadle.store.run_log import RunLog
+from treadle.store.run_search import RunSearches
 from treadle.store.runs import Runs
 from treadle.store.sandboxes import Sandboxes
 from treadle.store.session import Executor
+from treadle.store.share_links import ShareLinks
 from treadle.store.sqlite import SqliteExecutor
 from treadle.store.sweep import Sweeps
+from treadle.store.usage import UsageFigures
+from treadle.store.worker_reports import WorkerReports
 
 _REVISION = Prepared(
     select(
@@ -67,6 +72,11 @@ class SqlStore(
     Connections,
     OAuth,
     Retention,
+    PageSessions,
+    ShareLinks,
+    RunSearches,
+    UsageFigures,
+    WorkerReports,
 ):
     """Everything Treadle remembers, in one database. `open` makes one."""
 

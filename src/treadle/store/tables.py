@@ -261,6 +261,10 @@ Index(
 #: New, and another run has its work branch.
 IS_BLOCKED = and_(runs.c.status == literal_column(f"'{RunStatus.NEW}'"), not_(runs.c.holds_branch))
 Index("runs_blocked", runs.c.branch_key, runs.c.id, sqlite_where=IS_BLOCKED, postgresql_where=IS_BLOCKED)
+# What an organization made in some days, and what of its has just ended: for the page.
+Index("runs_by_date", runs.c.organization_id, runs.c.date_created)
+IS_ENDED = runs.c.date_completed.is_not(null())
+Index("runs_ended", runs.c.organization_id, runs.c.date_completed, sqlite_where=IS_ENDED, postgresql_where=IS_ENDED)
 
 #: Whose turn it is on a work branch: one living run each. `branch` is a run's `branch_key`.
 branch_holders = Table(
