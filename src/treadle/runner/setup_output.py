@@ -5,7 +5,7 @@ import codecs
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from treadle.domain.errors import ConfigurationError, LeaseLost
+from treadle.domain.errors import ConfigurationError
 from treadle.domain.events import Draft, EventType
 from treadle.services.progress import Progress
 
@@ -59,10 +59,11 @@ class SetupOutput:
     @property
     def end(self) -> str:
         """Its last lines."""
-        text = (self._head + self._tail)[-4 * _END :].decode(errors="replace")
+        # Cleaned before it is cut: half a secret is none to be found.
+        text = self._progress.clean((self._head + self._tail)[-4 * _END :].decode(errors="replace"))
         if len(text) > _END:
             text = text[-_END:].partition("\n")[2] or text[-_END:]
-        return self._progress.clean(text)
+        return text
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[None]:
@@ -72,8 +73,8 @@ class SetupOutput:
             yield
         finally:
             telling.cancel()
-            with suppress(asyncio.CancelledError, LeaseLost):
-                await telling
+            # Gathered, so that whoever cancels this task meanwhile is heard. A lost lease is met again at once.
+            await asyncio.gather(telling, return_exceptions=True)
         await self._tell(is_last=True)
         if self._told > MAX_TOLD_BYTES:
             await self._note(self.end)
@@ -87,7 +88,7 @@ class SetupOutput:
     async def _tell(self, *, is_last: bool = False) -> None:
         """Whole lines, but for a very long one."""
         cut = len(self._waiting) if is_last or len(self._waiting) > _BATCH else self._waiting.rfind("\n") + 1
-        text, self._waiting = self._waiting[:cut], self._waiting[cut:]
+        text, self._waiting = self._progress.clean(self._waiting[:cut]), self._waiting[cut:]
         for start in range(0, len(text), _BATCH):
             if self._told > MAX_TOLD_BYTES:
                 return
