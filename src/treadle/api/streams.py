@@ -39,7 +39,11 @@ class Streams:
         self._frame = frame
         self._heartbeat_seconds = heartbeat_seconds
         self._channels: dict[int, _Channel] = {}
-        self.is_closing = False
+        self.closed = asyncio.Event()  # other streams of the process end with these
+
+    @property
+    def is_closing(self) -> bool:
+        return self.closed.is_set()
 
     def response(self, run: Run, after: int) -> Response:
         """The run's events numbered above `after`, from now on until it ends."""
@@ -47,7 +51,7 @@ class Streams:
 
     def close(self) -> None:
         """Ends every stream, so that the server can stop; clients come back elsewhere with `Last-Event-ID`."""
-        self.is_closing = True
+        self.closed.set()
         for channel in self._channels.values():
             channel.wake()
 
