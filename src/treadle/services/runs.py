@@ -250,8 +250,15 @@ class Runs:
 
     async def artifacts(self, principal: Principal, uuid: UUID) -> Sequence[Artifact]:
         """What the run has left so far, by name: its diff, the uncommitted work of a step that failed."""
-        run = await self.get(principal, uuid)
+        return await self.artifacts_of(await self.get(principal, uuid))
+
+    async def artifacts_of(self, run: Run) -> Sequence[Artifact]:
+        """The same for a run that the caller was already let see."""
         return await self._store.artifacts(run.id)
+
+    def content_of(self, artifact: Artifact) -> Content:
+        """The bytes of one of those."""
+        return Content(artifact.blob, artifact.size, artifact.content_type, self._blobs)
 
     async def artifact(self, principal: Principal, uuid: UUID, name: str) -> Content:
         """Raises NotFound."""
@@ -264,7 +271,7 @@ class Runs:
     async def _content(self, run: Run, name: str) -> Content | None:
         for artifact in await self._store.artifacts(run.id):
             if artifact.name == name:
-                return Content(artifact.blob, artifact.size, artifact.content_type, self._blobs)
+                return self.content_of(artifact)
         return None
 
     async def _with_registered(self, principal: Principal, request: RunRequest) -> RunRequest:
