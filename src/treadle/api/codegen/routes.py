@@ -149,7 +149,7 @@ _GENERATE = Doc(
     "Generate setup commands",
     schemas.SetupCommandsResponse,
     "An agent run that finds out how to set the repository up; takes a manager.",
-    (404, 413),
+    (402, 404, 413),
     body=requests.GenerateSetupCommandsInput,
 )
 _ANALYZE = Doc(
@@ -157,7 +157,7 @@ _ANALYZE = Doc(
     "Analyse the log of setup commands",
     schemas.AnalyzeLogsResponse,
     "An agent run that reads it and says what went wrong.",
-    (400, 404),
+    (400, 402, 404),
 )
 _INTEGRATIONS = Doc(_CONNECTIONS, "List integrations", schemas.OrganizationIntegrationsResponse)
 _PROVIDERS = Doc(
