@@ -11,6 +11,7 @@ from treadle.services.agents import Agents
 from treadle.services.check_suites import CheckSuites
 from treadle.services.connections import Connections
 from treadle.services.files import Files
+from treadle.services.house import House
 from treadle.services.identity import Identity
 from treadle.services.issuers import Fetch, IssuerKeys, read_issuers
 from treadle.services.local_sessions import LocalSessions
@@ -18,9 +19,12 @@ from treadle.services.organizations import Organizations
 from treadle.services.pull_requests import PullRequests
 from treadle.services.repositories import Repositories
 from treadle.services.runs import Runs
+from treadle.services.sessions import Sessions
 from treadle.services.setup import SetupCommands
+from treadle.services.sharing import Sharing
 from treadle.services.signing_keys import SigningKeys
 from treadle.services.tokens import Tokens
+from treadle.services.usage import UsageReports
 from treadle.settings import Settings
 
 
@@ -81,6 +85,11 @@ def build_services(
         check_suites=CheckSuites(store, repositories, pull_requests, clock),
         local_sessions=LocalSessions(store, clock),
         connections=Connections(store, on.vault, clock, new_uuid=new_uuid),
+        sessions=Sessions(store, identity, clock),
+        sharing=Sharing(store, clock),
+        usage=UsageReports(store, clock),
+        house=House(store, clock),
+        finder=store,
         rates=store,
         clock=clock,
         checks=checks,

@@ -5,18 +5,23 @@ from dataclasses import dataclass, field
 
 from treadle.ports import Clock
 from treadle.ports.directory import RateStore
+from treadle.ports.page import RunFinder
 from treadle.services.agents import Agents
 from treadle.services.check_suites import CheckSuites
 from treadle.services.connections import Connections
 from treadle.services.files import Files
+from treadle.services.house import House
 from treadle.services.identity import Identity
 from treadle.services.local_sessions import LocalSessions
 from treadle.services.organizations import Organizations
 from treadle.services.pull_requests import PullRequests
 from treadle.services.repositories import Repositories
 from treadle.services.runs import Runs
+from treadle.services.sessions import Sessions
 from treadle.services.setup import SetupCommands
+from treadle.services.sharing import Sharing
 from treadle.services.tokens import Tokens
+from treadle.services.usage import UsageReports
 
 #: Raises ConfigurationError while a part is not ready.
 Check = Callable[[], Awaitable[None]]
@@ -38,6 +43,11 @@ class Services:
     check_suites: CheckSuites
     local_sessions: LocalSessions
     connections: Connections
+    sessions: Sessions
+    sharing: Sharing
+    usage: UsageReports
+    house: House
+    finder: RunFinder
     rates: RateStore
     clock: Clock
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -9,11 +9,14 @@ from treadle import telemetry
 from treadle.domain.errors import TreadleError
 from treadle.domain.run import Run
 from treadle.ports import Announcement
+from treadle.ports.page import WorkerReport
 from treadle.runner.agreement import Agreement
 from treadle.runner.execute import Execution, Ports
 from treadle.runner.leaving import End
 from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold, now_on_this_machine
+from treadle.runner.reports import Reporter
+from treadle.version import __version__
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,8 @@ class Worker:
         self._setbacks = 0  # one after another: runs that could not go on here
         self._rests_until = 0.0
         self._running: dict[asyncio.Task[End], int] = {}
+        self._began = ports.clock.now()
+        self._reporter = Reporter(ports.store, ports.clock, self._about)
 
     @property
     def slots(self) -> int:
@@ -59,16 +64,30 @@ class Worker:
     def drain(self) -> None:
         """Takes no further run and hands back those it holds; `run` returns when that is done."""
         self._draining.set()
+        self._reporter.changed()
 
     async def run(self) -> None:
         """Takes and executes runs until drained; leaves no run of its own behind, however it ends."""
         await self._ports.workspaces.sweep(frozenset())
-        try:
-            while not self._draining.is_set():
-                await self._fill_slots()
-        finally:
-            self._draining.set()
-            await self._wait_for_the_end()
+        async with self._reporter.reporting():
+            try:
+                while not self._draining.is_set():
+                    await self._fill_slots()
+            finally:
+                self.drain()
+                await self._wait_for_the_end()
+
+    def _about(self) -> WorkerReport:
+        """One that drains takes no runs any more, as one that is paused."""
+        return WorkerReport(
+            name=self.name,
+            version=__version__,
+            sandbox=self._ports.sandbox.name,
+            slots=self.slots,
+            is_paused=self.is_paused or self._draining.is_set(),
+            date_started=self._began,
+            date_seen=self._began,
+        )
 
     async def _fill_slots(self) -> None:
         if len(self._running) >= self._limits.slots:
@@ -104,6 +123,7 @@ class Worker:
         is_paused = free < self._limits.min_free_bytes
         if is_paused != self.is_paused:
             self.is_paused = is_paused
+            self._reporter.changed()
             told = {"free_bytes": free, "min_free_bytes": self._limits.min_free_bytes}
             if is_paused:
                 log.warning("the disk is nearly full; no new run is taken", **told)
