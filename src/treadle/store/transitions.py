@@ -171,10 +171,11 @@ def end(
     lost = run.lost_workers if lost_workers is None else lost_workers
     _move(session, run, status, now, said, details=plain(details), lost_workers=lost)
     secrets.erase(session, run.uuid)
-    if run.purpose == RunPurpose.SETUP_COMMANDS and status is not RunStatus.SUCCESS:
-        session.run(_GIVE_UP_SETUP, repository=run.repository_id)
     if run.branch_key is not None:
         branches.leave(session, run.branch_key, run.uuid, now)
+    # Last, as two runs share a repository: who has its row waits for nobody any more.
+    if run.purpose == RunPurpose.SETUP_COMMANDS and status is not RunStatus.SUCCESS:
+        session.run(_GIVE_UP_SETUP, repository=run.repository_id)
 
 
 def go_on(session: Session, run: Standing, status: RunStatus, details: str | None, now: datetime) -> RunStatus | None:
