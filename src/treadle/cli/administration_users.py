@@ -1,12 +1,15 @@
 """What `treadle admin user`, `key` and `roles` do."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from getpass import getpass
 
 from treadle.cli import output
 from treadle.cli.administration import Record, do, show_fields, show_many, show_one, show_text
 from treadle.cli.lines import when
+from treadle.domain.errors import InvalidInput
 from treadle.domain.identity import ApiKey, Role, User
 from treadle.domain.permissions import PERMISSIONS, Permission
 from treadle.factory import Parts
@@ -66,6 +69,12 @@ class UserAdministration:
 
         show_fields(_facts(do(work)), is_json=self.is_json)
 
+    def password(self, email: str, new: str | None) -> None:
+        """None takes it away."""
+        ended = do(lambda parts: parts.services.sessions.reset_password(email, new))
+        said = "has a password" if new is not None else "has no password"
+        output.note(f"{email} {said} now. Sessions that ended: {ended}.")
+
     def rules(self, email: str, text: str | None) -> None:
         """None: shows them; an empty text takes them away."""
 
@@ -107,6 +116,16 @@ class KeyAdministration:
 
     def revoke(self, key_id: int) -> None:
         do(lambda parts: parts.services.identity.revoke_key(key_id))
+
+
+def asked_password() -> str:
+    """Asked for twice on a terminal; else the first line of standard input. Raises InvalidInput."""
+    if sys.stdin.isatty():
+        first = getpass("Password: ")
+        if getpass("Again: ") != first:
+            raise InvalidInput({"password": ["Is not the same the second time."]})
+        return first
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def show_roles(*, is_json: bool) -> None:

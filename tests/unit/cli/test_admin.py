@@ -209,3 +209,25 @@ def test_what_is_wrong_is_said_and_nothing_kept(admin: Admin, arguments: tuple[s
     assert said in admin(*arguments, code=code)
     assert admin("repo", "list", "--json") == []
     assert admin("org", "list", "--json")[0]["name"] == "Default"
+
+
+def test_a_password_comes_from_anywhere_but_the_command_line(
+    admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin("user", "add", "ada@example.org", "--role", "member")
+    (tmp_path / "password").write_text("correct horse battery\n")
+    admin("user", "password", "ada@example.org", "--password-file", tmp_path / "password")
+    monkeypatch.setenv("NEW_PASSWORD", "staple battery horse")
+    admin("user", "password", "ada@example.org", "--password-env", "NEW_PASSWORD")
+    done = runner.invoke(app, ["admin", "user", "password", "ada@example.org"], input="a third long password\n")
+    assert done.exit_code == 0
+    assert "ada@example.org has a password now" in done.output
+    assert "third" not in done.output
+    assert "12 to 200" in admin("user", "password", "ada@example.org", code=2)  # standard input is empty
+    admin("user", "password", "ada@example.org", "--remove")
+    assert "not both" in admin(
+        *("user", "password", "ada@example.org", "--remove", "--password-env", "NEW_PASSWORD"), code=2
+    )
+    assert "There is no user" in admin(
+        *("user", "password", "nobody@example.org", "--password-env", "NEW_PASSWORD"), code=1
+    )

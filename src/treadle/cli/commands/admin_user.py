@@ -1,5 +1,6 @@
 """Users, their roles and their keys."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -87,6 +88,27 @@ def rules(
     from treadle.cli.administration_users import UserAdministration
 
     UserAdministration(is_json=json).rules(email, given_text(text, file, is_cleared=clear))
+
+
+@app.command()
+def password(
+    email: Email,
+    password_env: Annotated[
+        str | None, typer.Option("--password-env", metavar="NAME", help="The variable that holds it.")
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", metavar="FILE", help="The file that holds it.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take away the one that there is.")] = False,
+) -> None:
+    """Give a user a password for the page, and end all of its sessions. Without an option it is asked for, or read from
+    standard input."""
+    from treadle.cli.administration_users import UserAdministration, asked_password
+
+    given = options.secret(password_env, password_file, "--password")
+    if remove and given is not None:
+        raise typer.BadParameter("give a password or --remove, not both.")
+    UserAdministration(is_json=False).password(email, None if remove else given or asked_password())
 
 
 @key.command("create")
