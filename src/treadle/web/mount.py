@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -10,11 +11,17 @@ from treadle.api.deps import Services
 from treadle.settings import Settings
 from treadle.web.assets import asset_routes
 from treadle.web.door import Door, see_other
+from treadle.web.pages import runs
 from treadle.web.render import Renderer
 from treadle.web.site import Site
 
 #: Each page's routes, in the order in which they are matched.
-PAGES: Sequence[Callable[[Site], Sequence[Route]]] = ()
+PAGES: Sequence[Callable[[Site], Sequence[Route]]] = (runs.routes,)
+
+
+def add_pages(app: FastAPI, services: Services, settings: Settings) -> None:
+    """Beside the API: addresses of its own, and cookies where the API has keys."""
+    app.router.routes += page_routes(services, settings)
 
 
 def page_routes(services: Services, settings: Settings) -> list[Route]:

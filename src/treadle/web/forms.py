@@ -1,0 +1,56 @@
+"""Forms as they were filled in: what was written stays, and what is wrong stands beside its field."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from starlette.datastructures import FormData
+
+from treadle.domain.errors import InvalidInput, TreadleError
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`id` tells forms of one page apart; `said` is about the whole, `faults` by the field's name."""
+
+    id: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    said: str | None = None
+
+    def value(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    def errors(self, name: str) -> Sequence[str]:
+        return self.faults.get(name, ())
+
+    @property
+    def first(self) -> str | None:
+        """The field to begin with: the first that is wrong."""
+        return next(iter(self.faults), None)
+
+
+def filled(form_id: str, form: FormData, *, secret: Collection[str] = ()) -> Form:
+    """The texts of a form; those of `secret` fields are never shown again."""
+    texts = {name: value for name, value in form.items() if isinstance(value, str) and name not in {*secret, "csrf"}}
+    return Form(form_id, texts)
+
+
+def refused(form: Form, error: TreadleError, names: Mapping[str, str] | None = None) -> Form:
+    """The form with what an error says of it. `names`: the fields of the form, in their order, each with what the
+    service calls it. A fault of no field is said above the form."""
+    if not isinstance(error, InvalidInput):
+        return Form(form.id, form.values, {}, error.sentence())
+    known = dict(names or {name: name for name in error.faults})
+    found = {ours: error.faults[theirs] for ours, theirs in known.items() if theirs in error.faults}
+    others = [f"{path}: {' '.join(said)}" for path, said in error.faults.items() if path not in known.values()]
+    return Form(form.id, form.values, found, " ".join([error.message, *others]))
+
+
+def text_of(form: FormData, name: str) -> str:
+    """One field's text, without the spaces around it; "" where there is none, or a file."""
+    value = form.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def is_checked(form: FormData, name: str) -> bool:
+    return bool(text_of(form, name))
