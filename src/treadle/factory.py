@@ -35,6 +35,7 @@ from treadle.settings import Settings
 from treadle.store.address import PostgresAddress, parse, sqlite_url
 from treadle.store.sql import SqlStore
 from treadle.vault import AesGcmVault, load_keys
+from treadle.web.mount import add_pages
 from treadle.workspace import GitWorkspaces
 
 DATABASE_FILE = "treadle.db"
@@ -169,8 +170,10 @@ def database_url(settings: Settings) -> str:
 
 
 def app(parts: Parts) -> FastAPI:
-    """The HTTP API."""
-    return create_app(parts.services, parts.settings)
+    """The HTTP API, and the pages."""
+    made = create_app(parts.services, parts.settings)
+    add_pages(made, parts.services, parts.settings)
+    return made
 
 
 async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:

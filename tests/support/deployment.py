@@ -32,6 +32,7 @@ from treadle.services.issuers import Fetch
 from treadle.settings import Settings
 from treadle.store.sql import SqlStore
 from treadle.vault import AesGcmVault, SealingKey
+from treadle.web.mount import add_pages
 
 Json = dict[str, Any]  # what tests send and read; they assert on every field they use
 
@@ -154,6 +155,7 @@ async def deployed(folder: Path, *, fetch: Fetch = no_jwks, **overrides: object)
         first = await identity.bootstrap("test-bootstrap-key-of-the-admin")
         assert first is not None
         app = create_app(services, settings)
+        add_pages(app, services, settings)
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://treadle.test") as http:
             admin = Member(first.organization, first.user, first.key)
