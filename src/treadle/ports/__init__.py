@@ -32,6 +32,7 @@ from treadle.domain.states import Phase, RunStatus, StepStatus
 from treadle.ports.directory import Directory
 from treadle.ports.fence import Fence as Fence  # part of this module's face
 from treadle.ports.page import PageStore
+from treadle.ports.trace import TraceStore
 
 # ---- the store -------------------------------------------------------------------------------------------------------
 
@@ -368,7 +369,7 @@ class RetentionStore(Protocol):
         """Bytes in all of the events, and of the artifacts and conversations, of runs that have ended."""
 
 
-class Store(RunStore, FileStore, IdentityStore, RetentionStore, Directory, PageStore, Protocol):
+class Store(RunStore, FileStore, IdentityStore, RetentionStore, Directory, PageStore, TraceStore, Protocol):
     """All of it, in one database."""
 
     async def check(self) -> None:

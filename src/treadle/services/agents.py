@@ -185,6 +185,10 @@ class Agents:
         await self._pull_requests.unban_branch(run.organization_id, run.git_url, run.branch_work)
         return run
 
+    async def is_flagged(self, run: Run) -> bool:
+        """Whether somebody flagged the branch of a run that the caller was already let see."""
+        return await self._pull_requests.is_banned(run.organization_id, run.git_url, run.branch_work)
+
     async def log(
         self, principal: Principal, run_id: int, *, limit: int, skip: int = 0, reverse: bool = False
     ) -> tuple[Run, Sequence[LogEntry], int]:

@@ -15,6 +15,7 @@ from treadle.domain.repository import Repository
 from treadle.domain.run import Artifact, EngineName, FollowUp, Run, RunDraft
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports import Blobs, Clock, Idempotency, Queue, RunFilter, Signals, Store, Vault
+from treadle.ports.trace import FoundEvents, Mark
 from treadle.services.content import Content
 from treadle.services.credentials import CLAUDE, SECRETS_TABLE, encode, git_secrets, row
 from treadle.services.repositories import Repositories
@@ -216,6 +217,14 @@ class Runs:
     async def events_of(self, run_id: int, *, after: int, limit: int) -> Sequence[Event]:
         """The same for a run that the caller was already let see."""
         return await self._store.events(run_id, after=after, limit=limit)
+
+    async def outline(self, run: Run) -> Sequence[Mark]:
+        """Where steps and phases of a run that the caller was already let see began and ended."""
+        return await self._store.outline(run.id)
+
+    async def find_events(self, run: Run, text: str, *, before: int, limit: int) -> FoundEvents:
+        """As the store's, of a run that the caller was already let see."""
+        return await self._store.find_events(run.id, text, before=before, limit=limit)
 
     async def follow(self, run: Run, *, after: int = 0) -> AsyncIterator[Sequence[Event]]:
         """The run's events from `after` on, in pages as they happen; ends after the `run.finished` that is the newest.

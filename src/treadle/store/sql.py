@@ -31,6 +31,7 @@ from treadle.store.run_creation import RunCreation
 from treadle.store.run_data import RunData
 from treadle.store.run_log import RunLog
 from treadle.store.run_search import RunSearches
+from treadle.store.run_trace import RunTraces
 from treadle.store.runs import Runs
 from treadle.store.sandboxes import Sandboxes
 from treadle.store.session import Executor
@@ -75,6 +76,7 @@ class SqlStore(
     PageSessions,
     ShareLinks,
     RunSearches,
+    RunTraces,
     UsageFigures,
     WorkerReports,
 ):
