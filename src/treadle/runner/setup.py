@@ -168,11 +168,15 @@ class SetupRunner:
             return None
 
     async def _digest(self, workspace: Workspace, commands: str) -> str:
-        """Of all that the result depends on: tools write absolute paths and machine code into what they install."""
+        """Of all that the result depends on: tools write absolute paths and machine code into what they install. And of
+        the source branch: the commands may call scripts of the repository, and what one branch has them leave is not
+        for the runs of another."""
         layout = self._sandbox.layout(workspace.box)
         place = (self._sandbox.name, str(layout.work_tree), str(layout.home))
         locks = sorted((await workspace.lock_files(LOCK_FILES)).items())
-        text = json.dumps([_LAYOUT, commands, place, _system(), locks])  # escapes what is no UTF-8
+        text = json.dumps(
+            [_LAYOUT, self._run.branch_source, commands, place, _system(), locks]
+        )  # escapes what is no UTF-8
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def _execute(
@@ -187,7 +191,9 @@ class SetupRunner:
                 done = await self._call(box, commands, output)
             elapsed, is_ready = self._since(started), done.code == 0
             await workspace.set_aside()
-            is_kept = is_ready and await archive.keep(workspace, box, digest)
+            # What a run has committed may have changed the scripts that the commands call: its result is its own.
+            is_source = workspace.prepared.work_sha == workspace.prepared.source_sha
+            is_kept = is_ready and is_source and await archive.keep(workspace, box, digest)
             await self._close(sandbox, done, await self._keep_log(output))
             await self._set_status(SetupStatus.READY if is_ready else SetupStatus.FAILED)
         except BaseException:

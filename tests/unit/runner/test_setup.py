@@ -108,8 +108,11 @@ class Place:
         *,
         settings: Settings = SETTINGS,
         purpose: RunPurpose = RunPurpose.CODE,
+        source: str = "main",
     ) -> Setup:
-        draft = replace(a_draft(repository_id=repository.id), git_url=repository.url, purpose=purpose)
+        draft = replace(
+            a_draft(repository_id=repository.id), git_url=repository.url, purpose=purpose, branch_source=source
+        )
         run, fence = await self.world.claimed(draft)
         workspace = await self.bench.prepare(
             self.origin.path("demo"), run=RUN if purpose is RunPurpose.CODE else uuid4()
@@ -220,6 +223,15 @@ async def test_their_result_is_used_again_as_it_was(place: Place) -> None:
     assert (second.tree / "out.log").read_text() == "ignored\n"
     assert await second.workspace.changed_paths() == ()
     assert (await second.told())[0].data["digest"] == (await first.told())[0].data["digest"]
+
+
+async def test_what_one_branch_leaves_is_not_for_another(place: Place) -> None:
+    first = await place.setup(await place.repository("sh ./setup.sh || touch made"))
+    assert await first.go() is None
+    await first.workspace.remove()
+    elsewhere = await place.setup(first.repository, source="release")
+    assert await elsewhere.go() is None
+    assert (await elsewhere.types())[0] == "started"
 
 
 async def test_other_commands_or_lock_files_run_them_anew(place: Place) -> None:
