@@ -110,6 +110,8 @@ def test_the_work_of_a_step_that_failed_is_there_for_the_next(dummy: Service, gi
     [process] = dummy.request("GET", "/code-generation/processes").json()
     restored = [event for event in dummy.events(process["id"]) if event["type"] == "workspace.work_restored"]
     assert [event["data"] for event in restored] == [{"name": "partial-work-step-1.patch"}]
+    [gone_on] = [event for event in dummy.events(process["id"]) if event["type"] == "workspace.restored"]
+    assert gone_on["data"]["steps"] == []  # the one that failed is not done
     first_prompt = [event for event in dummy.events(process["id"]) if event["type"] == "phase.started"][-3]
     assert "did not finish" in first_prompt["data"]["prompt"]
 

@@ -285,7 +285,10 @@ class Execution:
 
     async def _say_restored(self, progress: Progress, missing: Sequence[Step], resumption: Resumption) -> None:
         waiting = {step.position for step in missing}
-        done = [step.position for step in self._run.steps if step.position not in waiting]
+        pushed = {step.position for step in self._run.steps_to_do} - waiting
+        done = [
+            step.position for step in self._run.steps if step.status is StepStatus.SUCCESS or step.position in pushed
+        ]
         phase = resumption.done[-1] if resumption.done else None
         data = {"steps": done, "phase": phase, "isConversationKept": resumption.session is not None}
         await progress.note(Draft(EventType.WORKSPACE_RESTORED, data))
