@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -91,17 +92,25 @@ def _value(request: Request, body: bytes) -> object:
     ):
         return body.decode(errors="replace")  # which is no object, and is refused as such
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return json.loads(body, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise Unprocessable([_no_json(error.msg, error.pos)]) from None
     except RecursionError:
         raise Unprocessable([_no_json("Nested too deeply", 0)]) from None
-    except ValueError as error:  # no UTF-8, a number without end, NaN
+    except ValueError as error:  # no UTF-8, a number without end or too large, NaN
         raise Unprocessable([_no_json(str(error) if str(error).isascii() else "Not UTF-8", 0)]) from None
 
 
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    """Of `1e999` Python makes an infinity, which no answer could tell again."""
+    found = float(number)
+    if math.isinf(found):
+        raise ValueError("Number out of range")
+    return found
 
 
 def _no_json(said: str, at: int) -> JsonObject:

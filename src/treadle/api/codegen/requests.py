@@ -12,7 +12,8 @@ from treadle.api.bodies import header
 from treadle.api.codegen.parsing import Unprocessable, fault, read_query
 from treadle.domain.run import RunSource
 from treadle.services.agents import AgentRequest, AgentType
-from treadle.services.check_suites import MAX_RETRIES, CheckSuiteChange
+from treadle.services.check_suites import MAX_CHECKS, MAX_RETRIES, CheckSuiteChange
+from treadle.services.images import MAX_IMAGES
 
 MAX_PAGE = 100
 MAX_IDEMPOTENCY_KEY = 255
@@ -32,6 +33,19 @@ def _no_boolean(value: object) -> object:
     if isinstance(value, bool):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
+
+
+def _at_most(most: int) -> BeforeValidator:
+    """Of a list or an object, before its entries are looked at: each faulty one is a fault, and millions fit a body."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | dict) and len(value) > most:
+            raise PydanticCustomError(
+                "too_long", "Must have at most {most} entries, not {given}", {"most": most, "given": f"{len(value):,}"}
+            )
+        return value
+
+    return BeforeValidator(check)
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +75,7 @@ def _inside(value: object) -> list[object]:
 
 
 Number = Annotated[int, BeforeValidator(_no_boolean)]
+Images = Annotated[list[str] | None, _at_most(MAX_IMAGES)]
 
 
 class PageQuery(BaseModel):
@@ -121,7 +136,7 @@ class CreateAgentRunInput(BaseModel):
     one. `model` and `agent_type`: else the organization's."""
 
     prompt: str
-    images: list[str] | None = None
+    images: Images = None
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
     repo_id: Number | None = None
     model: str | None = None
@@ -142,7 +157,7 @@ class CreateAgentRunInput(BaseModel):
 class ResumeAgentRunInput(BaseModel):
     agent_run_id: Number
     prompt: str
-    images: list[str] | None = None
+    images: Images = None
 
 
 class StopAgentRunInput(BaseModel):
@@ -157,10 +172,10 @@ class CheckSuiteSettingsRequest(BaseModel):
     """What is null or not there stays as it is."""
 
     check_retry_count: Annotated[Number, Field(ge=0, le=MAX_RETRIES)] | None = None
-    ignored_checks: list[str] | None = None
-    check_retry_counts: dict[str, Number] | None = None
-    custom_prompts: dict[str, str] | None = None
-    high_priority_apps: list[str] | None = None
+    ignored_checks: Annotated[list[str] | None, _at_most(MAX_CHECKS)] = None
+    check_retry_counts: Annotated[dict[str, Number] | None, _at_most(MAX_CHECKS)] = None
+    custom_prompts: Annotated[dict[str, str] | None, _at_most(MAX_CHECKS)] = None
+    high_priority_apps: Annotated[list[str] | None, _at_most(MAX_CHECKS)] = None
 
     def change(self) -> CheckSuiteChange:
         return CheckSuiteChange(

@@ -10,6 +10,7 @@ from tests.unit.api.codegen.scene import ORG, Scene, scene
 
 from treadle.api.codegen.requests import MAX_IMAGES_BYTES, MAX_METADATA_BYTES, MAX_METADATA_DEPTH
 from treadle.domain.states import RunStatus
+from treadle.services.check_suites import MAX_CHECKS
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 IMAGE = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -172,6 +173,34 @@ async def test_metadata_has_a_limit(there: Scene) -> None:
     found = await there.create(metadata=odd)
     assert found["metadata"] == odd
     assert (await there.json("GET", f"{RUN}/{found['id']}"))["metadata"] == odd
+
+
+@pytest.mark.anyio
+async def test_entries_are_counted_before_each_is_looked_at(there: Scene) -> None:
+    """Millions of faulty ones fit a body, and cost a thousand times its size if each becomes a fault."""
+    many = [1] * (MAX_CHECKS + 1)
+    checks = f"{ORG}/repos/check-suite-settings?repo_id=1"
+    resumed = {"agent_run_id": there.ids["agent_run_id"]}
+    for method, path, field, body in (
+        ("POST", RUN, "images", {"prompt": "x", "images": many}),
+        ("POST", f"{RUN}/resume", "images", {"prompt": "x", "images": many, **resumed}),
+        ("PUT", checks, "ignored_checks", {"ignored_checks": many}),
+        ("PUT", checks, "high_priority_apps", {"high_priority_apps": many}),
+        ("PUT", checks, "check_retry_counts", {"check_retry_counts": dict.fromkeys(map(str, range(501)), "x")}),
+        ("PUT", checks, "custom_prompts", {"custom_prompts": dict.fromkeys(map(str, range(501)), 1)}),
+    ):
+        answer = await there.send(method, path, json=body)
+        assert answer.status_code == 422
+        (fault,) = answer.json()["detail"]
+        assert fault["loc"] == ["body", field]
+        assert fault["msg"].endswith("not 501")
+
+
+@pytest.mark.anyio
+async def test_a_number_that_no_answer_could_tell(there: Scene) -> None:
+    answer = await there.send("POST", RUN, content=b'{"prompt": "x", "metadata": {"a": -1e999}}')
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["ctx"] == {"error": "Number out of range"}
 
 
 @pytest.mark.anyio
