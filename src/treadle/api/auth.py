@@ -29,18 +29,21 @@ class Authenticator:
         self._tokens = tokens
 
     async def caller(self, request: Request) -> Caller:
-        """Raises Unauthenticated, and Forbidden without a role."""
+        """Raises Unauthenticated, and Forbidden without a role in the key's or token's own organization."""
+        caller = await self.known(request)
+        if caller.principal.role is None:
+            raise Forbidden("You have no role in this organization.", hint="An admin can give you one.")
+        return caller
+
+    async def known(self, request: Request) -> Caller:
+        """Whoever has credentials that hold, also without a role: a key may count elsewhere. Raises Unauthenticated,
+        and Forbidden for a token of no member."""
         credential = _credential(request)
         if looks_like_token(credential):
             principal = await self._tokens.verify(credential)
-            caller = Caller(principal, f"{principal.organization_id}/{principal.user_id}", has_token=True)
-        else:
-            digest = digest_of(credential)
-            principal = await self._identity.authenticate_digest(digest)
-            caller = Caller(principal, digest, has_token=False)
-        if principal.role is None:
-            raise Forbidden("You have no role in this organization.", hint="An admin can give you one.")
-        return caller
+            return Caller(principal, f"{principal.organization_id}/{principal.user_id}", has_token=True)
+        digest = digest_of(credential)
+        return Caller(await self._identity.authenticate_digest(digest), digest, has_token=False)
 
 
 def _credential(request: Request) -> str:

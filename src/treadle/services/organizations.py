@@ -45,9 +45,11 @@ class Organizations:
         return await self._store.organization(organization_id)
 
     async def of(self, principal: Principal) -> Sequence[tuple[Organization, Role]]:
-        """Those that the caller may act in, by their ids: its own alone, unless its key reaches all."""
+        """Those that the caller may act in: its own alone, unless its key reaches all; then the others follow by their
+        ids. Clients take the first where none is named."""
         if principal.reaches_all:
-            return await self._store.organizations_of(principal.user_id)
+            found = await self._store.organizations_of(principal.user_id)
+            return sorted(found, key=lambda each: (each[0].id != principal.organization_id, each[0].id))
         if principal.role is None:
             return ()
         return ((await self._store.organization(principal.organization_id), principal.role),)
@@ -62,6 +64,15 @@ class Organizations:
         if found is None or found.role is None:
             raise Forbidden(_NO_ACCESS)
         return replace(found, reaches_all=True)
+
+    async def somewhere(self, caller: Principal) -> Principal:
+        """The caller where it has a role: in its own organization or, when that took the role away, by a key that
+        reaches all in the first of the others. Raises Forbidden where there is none."""
+        if caller.role is not None:
+            return caller
+        for organization, _ in await self.of(caller):
+            return await self.principal(caller, organization.id)
+        raise Forbidden(_NO_ACCESS)
 
     async def members(
         self, principal: Principal, *, limit: int, skip: int = 0

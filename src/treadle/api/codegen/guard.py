@@ -1,7 +1,7 @@
 """What every handler of this API stands behind: credentials, the rate limit, the organization, errors."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from starlette.requests import ClientDisconnect, Request
@@ -99,7 +99,8 @@ class Guard:
 
     async def _caller(self, request: Request) -> Caller:
         try:
-            return await self._authenticator.caller(request)
+            caller = await self._authenticator.known(request)
+            return replace(caller, principal=await self._organizations.somewhere(caller.principal))
         except Forbidden:  # without a role: told the same as any outsider
             raise Forbidden(NO_ACCESS) from None
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.support.deployment import PROCESSES
 from tests.unit.api.codegen.calls import BESIDES, NEEDS, SESSION, SPECIFIED, filled
 from tests.unit.api.codegen.scene import ORG, Scene
 
@@ -86,12 +87,35 @@ async def test_a_key_that_reaches_all_counts_in_each_organization_of_its_user(th
         answer = await there.send(method, path, "everywhere", **filled(given, there.ids))
         assert answer.status_code == 200, (call, answer.text)
     found = await there.json("GET", "/v1/organizations", "everywhere")
-    assert [each["id"] for each in found["items"]] == [1, there.other.id]
+    # The key's own first: that is where clients are that name none.
+    assert [each["id"] for each in found["items"]] == [there.other.id, 1]
     answer = await there.send("GET", "/v1/organizations/77/users", "everywhere")
     assert (answer.status_code, answer.json()) == (403, NO_ACCESS)
     for who in ("elsewhere", "outsider"):
         found = await there.json("GET", "/v1/organizations", who)
         assert [each["id"] for each in found["items"]] == [there.other.id]
+
+
+@pytest.mark.anyio
+async def test_a_key_that_reaches_all_outlives_its_own_organizations_role(there: Scene) -> None:
+    """It counts where its user is still a member, and nowhere else."""
+    user, identity = there.people["everywhere"].user, there.here.services.identity
+    await identity.set_role(there.other.id, user.id, None)
+    for call, given in CALLS.items():
+        method, path = call.split(" ")
+        answer = await there.send(method, path, "everywhere", **filled(given, there.ids))
+        assert answer.status_code == 200, (call, answer.text)
+    found = await there.json("GET", "/v1/organizations", "everywhere")
+    assert [each["id"] for each in found["items"]] == [1]
+    answer = await there.send("GET", f"/v1/organizations/{there.other.id}/users", "everywhere")
+    assert (answer.status_code, answer.json()) == (403, NO_ACCESS)
+    # The other dialect knows a key's own organization alone.
+    answer = await there.send("GET", PROCESSES, "everywhere")
+    assert answer.status_code == 403
+    await identity.set_role(1, user.id, None)
+    for call in sorted(OPEN):
+        answer = await there.send(*call.split(" "), "everywhere")
+        assert (answer.status_code, answer.json()) == (403, NO_ACCESS)
 
 
 @pytest.mark.anyio
