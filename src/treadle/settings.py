@@ -186,6 +186,12 @@ class Settings(BaseModel):
     jwt_issuers: str | None = Field(
         None, description='Other token issuers: JSON `[{"issuer": …, "jwksUrl": …, "audience": …}]`.'
     )
+    oidc_issuer: str | None = Field(
+        None, description="OpenID Connect provider to sign in at, `https://login.example`; unset: none."
+    )
+    oidc_client_id: str | None = Field(None, description="This service's id there.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret to that id.")
+    oidc_name: str = Field("single sign-on", min_length=1, max_length=60, description="What the button calls it.")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="Log lines: text on a terminal, else JSON.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
 

@@ -12,12 +12,14 @@ class Permission(StrEnum):
     RUN = "start runs, and see, resume and stop its own"
     RUNS_OF_OTHERS = "see, resume and stop everybody's runs"
     SET_UP = "generate setup commands"
+    REPOSITORIES = "register and change repositories"
     SETTINGS = "change what becomes of failed checks"
+    ADMINISTER = "administer members, keys and settings"
 
 
 _MEMBER = frozenset({Permission.READ, Permission.RUN})
-_MANAGER = _MEMBER | {Permission.RUNS_OF_OTHERS, Permission.SET_UP}
-_ADMIN = _MANAGER | {Permission.SETTINGS}
+_MANAGER = _MEMBER | {Permission.RUNS_OF_OTHERS, Permission.SET_UP, Permission.REPOSITORIES}
+_ADMIN = _MANAGER | {Permission.SETTINGS, Permission.ADMINISTER}
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.MEMBER: _MEMBER,
