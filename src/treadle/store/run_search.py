@@ -13,10 +13,9 @@ from sqlalchemy.types import NullType
 
 from treadle.domain.run import Run
 from treadle.domain.states import RUN_ALIVE, RunStatus
-from treadle.ports import RunFilter
 from treadle.ports.page import RunPage, RunSearch
 from treadle.store.prepared import Prepared, constant
-from treadle.store.run_list import list_runs, steps_of
+from treadle.store.run_list import steps_of
 from treadle.store.run_rows import RUN_COLUMNS, run_of
 from treadle.store.session import Executor, Session
 from treadle.store.tables import IS_ENDED, runs, steps
@@ -82,6 +81,11 @@ def _newest(statuses: frozenset[RunStatus], *, is_of_user: bool) -> Select[int]:
     return select(merged.c.id).order_by(merged.c.id.desc()).limit(bindparam("portion", type_=Integer))
 
 
+@lru_cache(maxsize=64)
+def newest_statement(statuses: frozenset[RunStatus], *, is_of_user: bool) -> Prepared:
+    return Prepared(_newest(statuses, is_of_user=is_of_user))
+
+
 @lru_cache(maxsize=256)
 def look_statement(
     statuses: frozenset[RunStatus], words: int, *, is_of_user: bool, has_repository: bool, has_source: bool
@@ -132,8 +136,9 @@ def _changed(*, is_of_user: bool) -> Prepared:
         )
         branches.append(found.where(runs.c.user_id == bindparam("user")) if is_of_user else found)
     merged = union_all(*branches).subquery("found")
-    page = select(merged.c.id).order_by(merged.c.date_updated, merged.c.id).limit(bindparam("limit", type_=Integer))
-    return Prepared(select(*RUN_COLUMNS).where(runs.c.id.in_(page)).order_by(runs.c.date_updated, runs.c.id))
+    return Prepared(
+        select(merged.c.id).order_by(merged.c.date_updated, merged.c.id).limit(bindparam("limit", type_=Integer))
+    )
 
 
 CHANGED, CHANGED_OF_USER = _changed(is_of_user=False), _changed(is_of_user=True)
@@ -156,12 +161,13 @@ class RunSearches:
         self, organization_id: int, user_id: int | None, *, since: datetime, limit: int
     ) -> Sequence[Run]:
         asked = CHANGED if user_id is None else CHANGED_OF_USER
-        return await self._executor.read(
-            lambda session: _with_steps(
-                session,
-                session.all(asked, organization=organization_id, user=user_id, since=micros(since), limit=limit),
-            )
-        )
+
+        def work(session: Session) -> Sequence[Run]:
+            rows = session.all(asked, organization=organization_id, user=user_id, since=micros(since), limit=limit)
+            found = _runs(session, [row[0] for row in rows])
+            return tuple(sorted(found, key=lambda run: (run.date_updated, run.id)))
+
+        return await self._executor.read(work)
 
 
 def words_of(text: str | None) -> tuple[str, ...]:
@@ -179,9 +185,12 @@ def _search(session: Session, which: RunSearch, *, limit: int, before: int) -> R
     if not statuses or limit < 1:
         return RunPage((), None)
     if not words and which.repository_id is None and which.source is None:
-        known = RunFilter(which.organization_id, which.user_id, statuses)
-        found = list_runs(session, known, limit=limit + 1, before=before, skip=0, with_outputs=False)
-        return RunPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+        newest = newest_statement(statuses, is_of_user=which.user_id is not None)
+        rows = session.all(
+            newest, organization=which.organization_id, user=which.user_id, before=before, portion=limit + 1
+        )
+        found = _runs(session, [row[0] for row in rows[:limit]])
+        return RunPage(found, rows[limit - 1][0] if len(rows) > limit else None)
     look = look_statement(
         statuses,
         len(words),
@@ -209,14 +218,12 @@ def _search(session: Session, which: RunSearch, *, limit: int, before: int) -> R
 
 
 def _runs(session: Session, run_ids: Sequence[int]) -> Sequence[Run]:
+    """Newest first. Asked for by their ids, which are few: with the search inside that statement PostgreSQL may rather
+    read the whole table."""
     if not run_ids:
         return ()
     count = 1 << (len(run_ids) - 1).bit_length()  # few statements to compile: the rest is filled up
     padded = [*run_ids, *[run_ids[-1]] * (count - len(run_ids))]
-    values = {f"run{number}": run_id for number, run_id in enumerate(padded)}
-    return _with_steps(session, session.all(_runs_statement(count), **values))
-
-
-def _with_steps(session: Session, rows: Sequence[tuple[Any, ...]]) -> Sequence[Run]:
-    found = steps_of(session, [row[0] for row in rows], with_outputs=False)
+    rows = session.all(_runs_statement(count), **{f"run{number}": run_id for number, run_id in enumerate(padded)})
+    found = steps_of(session, run_ids, with_outputs=False)
     return tuple(run_of(row, found.get(row[0], ())) for row in rows)
