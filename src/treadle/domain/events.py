@@ -1,6 +1,6 @@
 """Events: what happened in a run, numbered from 1 without a gap."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -106,3 +106,19 @@ class Event:
 def clip(text: str, limit: int = MAX_TEXT) -> tuple[str, int]:
     """`text` cut to `limit` characters, and how many were cut off."""
     return (text, 0) if len(text) <= limit else (text[:limit], len(text) - limit)
+
+
+def is_deeper(value: JsonValue, most: int) -> bool:
+    """Whether objects and arrays are nested more than `most` deep. Without recursion, which such depths would break."""
+    level: Sequence[JsonValue] = [value]
+    for _ in range(most):
+        level = [inner for each in level for inner in _inside(each) if not isinstance(inner, str | int | float | None)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: JsonValue) -> Iterable[JsonValue]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from treadle.domain.errors import Forbidden, InvalidInput, NotFound, TooLarge
-from treadle.domain.events import JsonObject, JsonValue, clip
+from treadle.domain.events import JsonObject, JsonValue, clip, is_deeper
 from treadle.domain.identity import LocalSession, Principal
 from treadle.domain.permissions import Permission, may, require
 from treadle.ports import Clock
@@ -15,6 +15,9 @@ MAX_SESSION_ID = 200
 
 #: A log entry, in bytes of JSON. The texts of a larger one are cut until it fits: what a tool has read may be any size.
 MAX_LOG_BYTES = 64 * 1024
+
+#: How deep it may be nested.
+MAX_LOG_DEPTH = 100
 
 #: Entries of one session.
 MAX_LOGS = 10_000
@@ -100,6 +103,8 @@ def _seen(principal: Principal, session: LocalSession, name: str | int) -> Local
 def _fitted(data: JsonObject) -> JsonObject:
     """`data` in MAX_LOG_BYTES; `clipped` says how many characters were cut off. Raises TooLarge where that is not
     enough, and InvalidInput."""
+    if is_deeper(data, MAX_LOG_DEPTH):
+        raise _no_json()
     if _size(data) <= MAX_LOG_BYTES:
         return data
     for limit in _CUTS:
@@ -113,8 +118,13 @@ def _fitted(data: JsonObject) -> JsonObject:
 def _size(data: JsonObject) -> int:
     try:
         return len(json.dumps(data, separators=(",", ":"), allow_nan=False))  # ASCII
-    except (ValueError, RecursionError):
-        raise InvalidInput({"log": ["Is no JSON: it has a number that is none, or is nested too deeply."]}) from None
+    except ValueError:
+        raise _no_json() from None
+
+
+def _no_json() -> InvalidInput:
+    said = f"Is no JSON: it has a number that is none, or is nested more than {MAX_LOG_DEPTH} deep."
+    return InvalidInput({"log": [said]})
 
 
 def _cut(value: JsonValue, limit: int, lost: list[int]) -> JsonValue:

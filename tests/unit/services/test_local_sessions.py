@@ -11,7 +11,7 @@ from treadle.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, T
 from treadle.domain.events import JsonObject
 from treadle.domain.identity import FIRST_LOCAL_SESSION, Principal, Role
 from treadle.services import local_sessions
-from treadle.services.local_sessions import MAX_LOG_BYTES, STATUSES, LocalSessions
+from treadle.services.local_sessions import MAX_LOG_BYTES, MAX_LOG_DEPTH, STATUSES, LocalSessions
 
 pytestmark = pytest.mark.anyio
 
@@ -170,15 +170,30 @@ async def test_many_long_texts_are_cut_shorter(here: Deployment, sessions: Local
     assert size(found) <= MAX_LOG_BYTES
 
 
+def nested(depth: int) -> JsonObject:
+    """Objects `depth` deep; the innermost has something in it."""
+    found: JsonObject = {"": 1}
+    for _ in range(depth - 1):
+        found = {"": found}
+    return found
+
+
+async def test_the_deepest_entry(here: Deployment, sessions: LocalSessions) -> None:
+    deepest = nested(MAX_LOG_DEPTH)
+    assert await kept(here, sessions, deepest) == deepest
+    me = await principal(here, Role.MANAGER)
+    await sessions.open(me, "other")
+    with pytest.raises(InvalidInput, match="not valid") as caught:
+        await sessions.add_log(me, "other", {"": deepest})
+    assert "100 deep" in caught.value.faults["log"][0]
+
+
 async def test_what_cannot_be_cut_is_too_large(here: Deployment, sessions: LocalSessions) -> None:
     me = await principal(here)
     await sessions.open(me, "abc")
     with pytest.raises(TooLarge, match="65,536"):
         await sessions.add_log(me, "abc", {"numbers": list(range(20_000))})
-    deep: JsonObject = {}
-    for _ in range(100_000):
-        deep = {"": deep}
-    for data in (deep, {"number": float("nan")}):
+    for data in ({"number": float("nan")}, nested(100_000), {"text": "x" * MAX_LOG_BYTES, "in": nested(MAX_LOG_DEPTH)}):
         with pytest.raises(InvalidInput):
             await sessions.add_log(me, "abc", data)
 

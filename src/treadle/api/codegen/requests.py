@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from treadle.api.bodies import header
 from treadle.api.codegen.parsing import Unprocessable, fault, read_query
+from treadle.domain.events import is_deeper
 from treadle.domain.run import RunSource
 from treadle.services.agents import AgentRequest, AgentType
 from treadle.services.check_suites import MAX_CHECKS, MAX_RETRIES, CheckSuiteChange
@@ -49,7 +50,7 @@ def _at_most(most: int) -> BeforeValidator:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    if _depth(value) > MAX_METADATA_DEPTH:
+    if is_deeper(value, MAX_METADATA_DEPTH):
         raise PydanticCustomError(
             "too_deep", "Metadata must be nested at most {most} deep", {"most": MAX_METADATA_DEPTH}
         )
@@ -58,20 +59,6 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
             "too_long", "Metadata must be at most {most} bytes of JSON", {"most": MAX_METADATA_BYTES}
         )
     return value
-
-
-def _depth(value: object) -> int:
-    deepest, level = 0, [value]
-    while level and deepest <= MAX_METADATA_DEPTH:
-        level = [inner for each in level for inner in _inside(each)]
-        deepest += 1
-    return deepest
-
-
-def _inside(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 Number = Annotated[int, BeforeValidator(_no_boolean)]
