@@ -1,5 +1,7 @@
 """How handlers answer."""
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +15,10 @@ def answer(body: JsonValue) -> Response:
     return Response(encode(body), media_type=JSON)
 
 
+#: A name or an address, and maybe a port.
+_HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+
+
 class Links:
     """Addresses of pages: below the public address, else below the one that the caller used."""
 
@@ -22,4 +28,5 @@ class Links:
     def origin(self, request: Request) -> str:
         if self._public_url is not None:
             return self._public_url
-        return f"{request.scope['scheme']}://{header(request, b'host', 'localhost')}"
+        host = header(request, b"host")  # which callers may fill with anything
+        return f"{request.scope['scheme']}://{host if _HOST.fullmatch(host) else 'localhost'}"

@@ -371,6 +371,21 @@ async def test_links_lead_to_the_public_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_links_lead_to_where_the_caller_is_unless_that_is_no_address(there: Scene) -> None:
+    for host, shown in (
+        ("treadle.example:8443", "treadle.example:8443"),
+        ("[::1]:80", "[::1]:80"),
+        ("", "localhost"),
+        ('a"b<c>', "localhost"),
+        ("evil.example/runs?", "localhost"),
+        ("user@evil.example", "localhost"),
+        ("a b", "localhost"),
+    ):
+        found = await there.json("GET", OWN, headers={"Host": host})
+        assert found["web_url"] == f"http://{shown}/runs/{found['id']}"
+
+
+@pytest.mark.anyio
 async def test_an_address_with_a_slash_too_many(there: Scene) -> None:
     answer = await there.here.http.get("http://treadle.test//v1/users/me", headers=there.here.admin.headers)
     assert (answer.status_code, answer.json()["id"]) == (200, 1)
