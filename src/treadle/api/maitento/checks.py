@@ -7,8 +7,6 @@ from uuid import UUID
 
 from treadle.api.maitento.faults import Faults, Reading, add
 from treadle.api.maitento.requests import (
-    MAX_FILES,
-    MAX_STEPS,
     ClaudeAuthenticationBody,
     ClaudeAuthenticationUpdateBody,
     CredentialsBody,
@@ -17,6 +15,7 @@ from treadle.api.maitento.requests import (
 from treadle.domain.credentials import ClaudeSource
 from treadle.domain.git_url import check_url, split_credentials
 from treadle.domain.run import EngineName
+from treadle.services.run_rules import files_fault, steps_fault
 from treadle.services.runs import engine_fault
 
 #: How many file ids the store is asked about when there are too many.
@@ -54,8 +53,8 @@ def check_process(reading: Reading[ProcessBody], *, allow_local: bool) -> None:
     if (source := values.get("branch_source")) is not None and source == values.get("branch_work"):
         add(faults, "branchWork", "Must differ from branchSource.")
     steps = values.get("steps")
-    if steps is not None and not 1 <= len(steps) <= MAX_STEPS:
-        add(faults, "steps", f"Must have 1 to {MAX_STEPS} entries, not {len(steps):,}.")
+    if steps is not None and (said := steps_fault(len(steps))):
+        add(faults, "steps", said)
     _check_file_ids(values.get("file_ids") or (), faults)
     _check_claude(values.get("claude_authentication"), values.get("engine"), faults)
 
@@ -88,8 +87,8 @@ def _check_both(reading: Reading[ProcessBody] | Reading[CredentialsBody]) -> Non
 
 
 def _check_file_ids(file_ids: Sequence[object], faults: Faults) -> None:
-    if len(file_ids) > MAX_FILES:
-        add(faults, "fileIds", f"Must have at most {MAX_FILES} entries, not {len(file_ids):,}.")
+    if said := files_fault(len(file_ids)):
+        add(faults, "fileIds", said)
     seen = dict[UUID, int]()
     for at, value in enumerate(file_ids[:MAX_ASKED]):
         file_id = _uuid(value)

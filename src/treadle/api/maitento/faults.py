@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from treadle.domain.errors import InvalidInput
+from treadle.services.run_rules import EMPTY, REQUIRED, TOO_LONG
 
 #: The path of a fault of the whole body.
 ROOT = "$"
@@ -23,7 +24,7 @@ Faults = dict[str, list[str]]
 
 #: What is said for each kind of error; others come with a sentence of their own, from our validators.
 _SAID = {
-    "missing": "Is required.",
+    "missing": REQUIRED,
     "string_type": "Must be a string.",
     "string_unicode": "Must not hold half of a surrogate pair.",
     "bool_type": "Must be true or false.",
@@ -34,7 +35,7 @@ _SAID = {
     "uuid_type": "Must be a UUID.",
     "uuid_parsing": "Must be a UUID.",
     "enum": "Must be {expected}.",
-    "string_too_long": "Must be at most {max_length:,} characters.",
+    "string_too_long": TOO_LONG,
     "datetime_type": "Must be a date and time of ISO 8601.",
     "datetime_parsing": "Must be a date and time of ISO 8601.",
     "datetime_from_date_parsing": "Must be a date and time of ISO 8601.",
@@ -151,7 +152,7 @@ def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
         near = difflib.get_close_matches(str(fault["loc"][-1]), _names(model), n=1)
         return f"Is not a known field; did you mean {near[0]}?" if near else "Is not a known field."
     if kind == "string_too_short":
-        return "Must not be empty."
+        return EMPTY
     said = _SAID.get(kind)
     return said.format(**context) if said else fault["msg"]
 

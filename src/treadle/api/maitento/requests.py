@@ -1,5 +1,6 @@
 """What the code-generation API takes: the shapes, their limits (counted in characters), and what they mean."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -12,16 +13,22 @@ from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCreden
 from treadle.domain.git_url import check_branch, split_credentials
 from treadle.domain.run import EngineName, RunDraft, StepDraft
 from treadle.services.credentials import read_ssh_key
+from treadle.services.run_rules import (
+    MAX_BRANCH,
+    MAX_FILES,
+    MAX_GUIDELINES,
+    MAX_HTTP_CREDENTIALS,
+    MAX_SSH_KEY,
+    MAX_STEPS,
+    MAX_TOKEN,
+    MAX_URL,
+    blank_fault,
+    one_line_fault,
+    text_fault,
+    token_fault,
+)
 from treadle.services.runs import RunRequest
 
-MAX_STEPS = 20
-MAX_FILES = 100
-MAX_URL = 10_000
-MAX_BRANCH = 500
-MAX_GUIDELINES = 10_000
-MAX_SSH_KEY = 10_000
-MAX_HTTP_CREDENTIALS = 500
-MAX_TOKEN = 10_000
 MAX_SCOPE = 200
 
 
@@ -30,39 +37,18 @@ def _fault(said: str) -> PydanticCustomError:
     return PydanticCustomError("treadle", "{said}", {"said": said})
 
 
-def _text(value: str) -> str:
-    if "\0" in value:
-        raise _fault("Must not hold a null character.")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise _fault("Must not hold half of a surrogate pair.") from None
-    return value
+def _held_to(rule: Callable[[str], str | None]) -> AfterValidator:
+    def check(value: str) -> str:
+        if said := rule(value):
+            raise _fault(said)
+        return value
+
+    return AfterValidator(check)
 
 
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise _fault("Must not be blank.")
-    return value
-
-
-def _branch(value: str) -> str:
-    if said := check_branch(value):
-        raise _fault(said)
-    return value
-
-
-def _one_line(value: str) -> str:
-    if any(character < " " or character == "\x7f" for character in value):
-        raise _fault("Must not hold control characters.")
-    return value
-
-
-def _token(value: str) -> str:
-    if not all("!" <= character <= "~" for character in value):
-        raise _fault("Must hold only printable ASCII characters and no space.")
-    return value
+_text, _not_blank, _one_line, _token, _branch = map(
+    _held_to, (text_fault, blank_fault, one_line_fault, token_fault, check_branch)
+)
 
 
 def _ssh_key(value: str) -> str:
@@ -82,22 +68,20 @@ def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
-Text = Annotated[str, Strict(), Field(min_length=1), AfterValidator(_text), AfterValidator(_not_blank)]
-Url = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_URL), AfterValidator(_text)]
-Branch = Annotated[
-    str, Strict(), Field(min_length=1, max_length=MAX_BRANCH), AfterValidator(_text), AfterValidator(_branch)
-]
-Guidelines = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_GUIDELINES), AfterValidator(_text)]
+Text = Annotated[str, Strict(), Field(min_length=1), _text, _not_blank]
+Url = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_URL), _text]
+Branch = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_BRANCH), _text, _branch]
+Guidelines = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_GUIDELINES), _text]
 SshKey = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_SSH_KEY), AfterValidator(_ssh_key)]
 HttpCredentials = Annotated[
     str,
     Strict(),
     Field(min_length=1, max_length=MAX_HTTP_CREDENTIALS),
-    AfterValidator(_text),
-    AfterValidator(_one_line),
+    _text,
+    _one_line,
 ]
-Token = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_TOKEN), AfterValidator(_token)]
-Scope = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_SCOPE), AfterValidator(_token)]
+Token = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_TOKEN), _token]
+Scope = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_SCOPE), _token]
 Flag = Annotated[bool, Strict()]
 Date = Annotated[datetime, BeforeValidator(_date_text), AfterValidator(_in_utc)]
 
