@@ -6,7 +6,20 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, exists, func, or_, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType
@@ -14,7 +27,7 @@ from sqlalchemy.types import NullType
 from treadle.domain.run import Run
 from treadle.domain.states import RUN_ALIVE, RunStatus
 from treadle.ports.page import RunPage, RunSearch
-from treadle.store.prepared import Prepared, constant
+from treadle.store.prepared import Prepared, constant, only
 from treadle.store.run_list import steps_of
 from treadle.store.run_rows import RUN_COLUMNS, run_of
 from treadle.store.session import Executor, Session
@@ -30,9 +43,13 @@ MAX_WORDS = 8
 #: Characters of a search; what is behind them is not looked for.
 MAX_TEXT = 200
 
+#: Runs that ended since then which one look at changes finds at most, the first of them; the next look finds others.
+MAX_ENDED = 1000
+
 #: Above every id.
 _LAST = 1 << 62
 _ALIVE = tuple(sorted(RUN_ALIVE))
+_organization: ColumnElement[int] = bindparam("organization")
 
 
 class holds(ColumnElement[Any]):  # noqa: N801 - read as a function, like SQLAlchemy's own constructs
@@ -125,17 +142,18 @@ COUNTS, COUNTS_OF_USER = Prepared(_COUNTS), Prepared(_COUNTS.where(runs.c.user_i
 
 def _changed(*, is_of_user: bool) -> Prepared:
     """Among those that are alive, and those that ended since then: an index has either, and each is short."""
-    ranges = [
-        *(runs.c.status == constant(status) for status in _ALIVE),
-        and_(IS_ENDED, runs.c.date_completed >= bindparam("since")),
-    ]
-    branches = []
-    for one in ranges:
-        found = select(runs.c.id, runs.c.date_updated).where(
-            runs.c.organization_id == bindparam("organization"), one, runs.c.date_updated >= bindparam("since")
-        )
-        branches.append(found.where(runs.c.user_id == bindparam("user")) if is_of_user else found)
-    merged = union_all(*branches).subquery("found")
+    ids = select(runs.c.id, runs.c.date_updated).where(runs.c.date_updated >= bindparam("since"))
+    if is_of_user:
+        ids = ids.where(runs.c.user_id == bindparam("user"))
+    # In the order of their index, and no more than a number that is written out: PostgreSQL, which does not know how
+    # long ago `since` is, would rather read the whole table.
+    ended = (
+        ids.where(IS_ENDED, only(runs.c.organization_id, _organization), runs.c.date_completed >= bindparam("since"))
+        .order_by(runs.c.organization_id, runs.c.date_completed)
+        .limit(literal_column(str(MAX_ENDED)))
+    ).subquery("ended")
+    alive = [ids.where(runs.c.organization_id == _organization, runs.c.status == constant(one)) for one in _ALIVE]
+    merged = union_all(*alive, select(ended.c.id, ended.c.date_updated)).subquery("found")
     return Prepared(
         select(merged.c.id).order_by(merged.c.date_updated, merged.c.id).limit(bindparam("limit", type_=Integer))
     )
@@ -161,9 +179,10 @@ class RunSearches:
         self, organization_id: int, user_id: int | None, *, since: datetime, limit: int
     ) -> Sequence[Run]:
         asked = CHANGED if user_id is None else CHANGED_OF_USER
+        most = min(limit, MAX_ENDED)  # or what ended would be passed over for what changed later
 
         def work(session: Session) -> Sequence[Run]:
-            rows = session.all(asked, organization=organization_id, user=user_id, since=micros(since), limit=limit)
+            rows = session.all(asked, organization=organization_id, user=user_id, since=micros(since), limit=most)
             found = _runs(session, [row[0] for row in rows])
             return tuple(sorted(found, key=lambda run: (run.date_updated, run.id)))
 

@@ -27,7 +27,7 @@ _silent = (
     .with_for_update(skip_locked=True)
 )
 FORGET_SILENT = Prepared(delete(workers).where(workers.c.name.in_(_silent)))
-SEEN = Prepared(select(*workers.columns).where(workers.c.date_seen >= bindparam("since")).order_by(workers.c.name))
+SEEN = Prepared(select(*workers.columns).where(workers.c.date_seen >= bindparam("since")))
 
 
 class WorkerReports:
@@ -59,7 +59,8 @@ class WorkerReports:
     async def workers(self, since: datetime) -> Sequence[WorkerReport]:
         def work(session: Session) -> Sequence[WorkerReport]:
             running = {worker: count for worker, count, _ in session.all(BY_WORKER)}
-            return tuple(_report_of(row, running.get(row[0], 0)) for row in session.all(SEEN, since=micros(since)))
+            rows = sorted(session.all(SEEN, since=micros(since)))  # here: databases sort texts in their own ways
+            return tuple(_report_of(row, running.get(row[0], 0)) for row in rows)
 
         return await self._executor.read(work)
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.stores import World, a_draft, open_world
 
 from treadle.domain.states import RunStatus
+from treadle.ports.page import UsageBy
 from treadle.store import (
     bans,
     branches,
@@ -23,16 +24,21 @@ from treadle.store import (
     local_sessions,
     members,
     oauth,
+    page_sessions,
     pull_requests,
     rates,
     repositories,
     run_data,
     run_list,
     run_rows,
+    run_search,
     sandboxes,
     secrets,
+    share_links,
     sweep,
     transitions,
+    usage,
+    worker_reports,
 )
 from treadle.store.address import sqlite_url
 from treadle.store.prepared import Prepared
@@ -88,6 +94,22 @@ PLANS: dict[str, tuple[Prepared, str]] = {
     "the tokens of a user": (oauth._CONNECTED_BY_USER, "oauth_tokens_by_user"),
     "who waits for a branch that is flagged": (bans.LIVING, "runs_blocked"),
     "who may have a branch that is flagged": (bans.LIVING, "runs_claimable"),
+    "a page's session": (page_sessions.BY_DIGEST, "sqlite_autoindex_page_sessions"),
+    "a user's sessions at the page": (page_sessions.OF_USER, "page_sessions_by_user"),
+    "what revokes all of them": (page_sessions.REVOKE_ALL, "page_sessions_by_user"),
+    "sessions that ended": (page_sessions.FORGET, "page_sessions_date_expires"),
+    "a password": (page_sessions.PASSWORD, "sqlite_autoindex_users"),
+    "a user as another service knows it": (page_sessions.IDENTITY, "sqlite_autoindex_identities"),
+    "a link": (share_links.BY_DIGEST, "sqlite_autoindex_share_links"),
+    "the links to a run": (share_links.OF_RUN, "share_links_run_id"),
+    "how many runs there are by status": (run_search.COUNTS, "COVERING INDEX runs_by_organization"),
+    "how many of a user's": (run_search.COUNTS_OF_USER, "COVERING INDEX runs_by_user"),
+    "what has just ended": (run_search.CHANGED, "runs_ended"),
+    "what of a user's is alive": (run_search.CHANGED_OF_USER, "runs_by_user"),
+    "what was used by day": (usage.statement(UsageBy.DAY, is_of_user=False), "runs_by_date"),
+    "what a user's runs used": (usage.statement(UsageBy.REPOSITORY, is_of_user=True), "runs_by_date"),
+    "the workers that are there": (worker_reports.SEEN, "workers_date_seen"),
+    "silent workers": (worker_reports.FORGET_SILENT, "workers_date_seen"),
 }
 
 
@@ -136,6 +158,16 @@ async def test_every_list_reads_the_newest_end_of_its_indexes(world: World, is_o
         assert_no_scan(found, but=index)
 
 
+@pytest.mark.parametrize(("is_of_user", "index"), [(True, "runs_by_user"), (False, "runs_by_organization")])
+async def test_a_search_looks_at_the_newest_end_of_the_same(world: World, is_of_user: bool, index: str) -> None:
+    for wanted in statuses():
+        look = run_search.look_statement(wanted, 2, is_of_user=is_of_user, has_repository=True, has_source=True)
+        for statement in (look, run_search.newest_statement(wanted, is_of_user=is_of_user)):
+            found = await plan(world, statement)
+            assert found.count(f"USING COVERING INDEX {index}") == len(wanted)
+            assert_no_scan(found, but=index)
+
+
 async def test_a_page_is_read_in_the_order_of_its_index(world: World) -> None:
     for name in ("a page of members", "a page of repositories", "the newest sandboxes", "the pull requests of runs"):
         assert "TEMP B-TREE" not in await plan(world, PLANS[name][0]), name
@@ -157,7 +189,7 @@ async def test_a_page_is_two_statements_however_many_runs_it_has(world: World) -
 
 
 #: Names in plans of what is no table: rows that were found, or made.
-FOUND = ("anon_", "CONSTANT ROW", "waiting", "found", "seen", "claimable")
+FOUND = ("anon_", "CONSTANT ROW", "waiting", "found", "seen", "claimable", "ended")
 #: Indexes that hold a few runs: those that are alive.
 OF_THE_LIVING = {"runs_new", "runs_running", "runs_claimable"}
 
