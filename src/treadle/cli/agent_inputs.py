@@ -10,6 +10,9 @@ from treadle.domain.errors import InvalidInput, NotFound
 
 _STANDARD_INPUT: Final = "-"
 
+#: More than any number here has, and fewer than Python refuses to read.
+_DIGITS: Final = 18
+
 
 def prompt_of(given: str) -> str:
     """The prompt, from standard input for `-`. Raises InvalidInput for an empty one."""
@@ -21,7 +24,7 @@ def prompt_of(given: str) -> str:
 
 def number_of(given: str) -> int:
     """An agent run's number. Raises NotFound."""
-    if not (given.isascii() and given.isdecimal()):
+    if not (given.isascii() and given.isdecimal() and len(given) <= _DIGITS):
         raise NotFound(
             f"{given!r} is not the number of an agent run.",
             hint="`treadle agent list` shows the numbers. Long ids are for `treadle show`, `watch` and `kill`.",
