@@ -55,6 +55,13 @@ class Person:
     def go(self, path: str) -> None:
         self.page.goto(self.url + path)
 
+    def sign_in(self, key: str) -> None:
+        """With an API key, at the page."""
+        self.go("/sign-in")
+        self.page.get_by_role("textbox", name="API key").fill(key)
+        self.page.get_by_role("button", name="Sign in with key").click()
+        self.page.wait_for_url("**/runs")
+
     def expect_console(self, pattern: str) -> None:
         """Such a message is no fault: a connection that a test breaks, an answer that it asks to be refused."""
         self.expected.append(re.compile(pattern))

@@ -125,7 +125,7 @@ class Door:
         return Visit(who, session, token, view)
 
     def _to_sign_in(self, request: Request) -> Response:
-        if request.method not in _SAFE or "text/html" not in request.headers.get("accept", "text/html"):
+        if request.method not in _SAFE or request.headers.get("accept", "").startswith("text/event-stream"):
             raise Forbidden("You are signed out.", hint="Sign in again in another tab, then repeat this.")
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?next={quote(wanted)}", 303, headers=dict(SECURITY_HEADERS))

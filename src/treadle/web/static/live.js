@@ -1,7 +1,8 @@
 // <live-stream src="/runs/7/stream" after="12">: swaps in the HTML fragments that a stream of server-sent events brings.
 // Each message's data is HTML. Every top-level element with an id replaces the one that the page has; with
-// data-append="id" it is put at the end of that element, unless one with its own id is there already: so nothing is lost
-// or doubled, however often the connection breaks. "after" is the id of the last event that the page was made with.
+// data-append="id" it is put at the end of that element, with data-sorted="id" at its place there, unless one with its own
+// id is there already: so nothing is lost or doubled, however often the connection breaks. "after" is the id of the last
+// event that the page was made with.
 
 const slowest = 15000;
 
@@ -80,14 +81,24 @@ export function swap(html) {
     if (part.dataset.append) {
       if (present === null) document.getElementById(part.dataset.append)?.append(part);
       else present.replaceWith(part);
-    } else if (part.dataset.prepend) {
-      if (present === null) document.getElementById(part.dataset.prepend)?.prepend(part);
+    } else if (part.dataset.sorted) {
+      if (present === null) insert(document.getElementById(part.dataset.sorted), part);
       else present.replaceWith(part);
     } else if (present !== null) {
       keepState(present, part);
       present.replaceWith(part);
     }
   }
+}
+
+// By data-order, the highest first. What would come behind the last belongs to a page that is not loaded yet, as long as
+// there is a link to one.
+function insert(list, part) {
+  if (list === null) return;
+  const order = Number(part.dataset.order);
+  const next = [...list.children].find((child) => Number(child.dataset.order) < order);
+  if (next !== undefined) list.insertBefore(part, next);
+  else if (document.querySelector("[data-more]") === null) list.append(part);
 }
 
 // What somebody has opened stays open, and what has the focus keeps it, when its new version comes.

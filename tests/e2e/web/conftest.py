@@ -1,0 +1,12 @@
+"""Pages of a real service, in a real browser."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.browser import Chromium
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    with Chromium() as running:
+        yield running
