@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from treadle.cli.steps import StepSpec
+from treadle.domain.plan import StepSpec
 
 NAME: Final = "words"
 BRANCH: Final = "feature/top-words"

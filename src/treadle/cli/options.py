@@ -9,8 +9,9 @@ from typing import Annotated, Final
 import typer
 from typer.core import TyperCommand
 
-from treadle.cli.steps import Plan, StepSpec, in_order, load_plan, read_text, text_or_file
+from treadle.cli.steps import in_order, load_plan, read_text, text_or_file
 from treadle.domain.errors import ConfigurationError, InvalidInput
+from treadle.domain.plan import Plan, StepSpec
 from treadle.domain.run import EngineName
 
 _ORDER: Final = "treadle.step_order"

@@ -11,8 +11,8 @@ from treadle.cli import local_run
 from treadle.cli.local_run import Manner
 from treadle.cli.main import app
 from treadle.cli.options import Wish
-from treadle.cli.steps import StepSpec
 from treadle.domain.errors import ConfigurationError, Conflict
+from treadle.domain.plan import StepSpec
 from treadle.domain.run import EngineName
 
 runner = CliRunner()

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from treadle.cli.steps import Plan, StepSpec, in_order, load_plan, read_plan, text_or_file
+from treadle.cli.steps import in_order, load_plan, text_or_file
 from treadle.domain.errors import ConfigurationError, InvalidInput
+from treadle.domain.plan import Plan, StepSpec, read_plan
 
 
 def test_the_order_of_the_command_line_is_the_order_of_the_steps() -> None:
