@@ -8,6 +8,7 @@ from treadle import forges
 from treadle.api.deps import Check, Services
 from treadle.ports import Blobs, Clock, Queue, Signals, Store, Vault
 from treadle.services.agents import Agents
+from treadle.services.branches import Branches
 from treadle.services.check_suites import CheckSuites
 from treadle.services.connections import Connections
 from treadle.services.files import Files
@@ -26,6 +27,7 @@ from treadle.services.signing_keys import SigningKeys
 from treadle.services.tokens import Tokens
 from treadle.services.usage import UsageReports
 from treadle.settings import Settings
+from treadle.workspace.branch_list import GitBranches
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def build_services(
         ),
         organizations=organizations,
         repositories=repositories,
+        branches=Branches(repositories, GitBranches(settings), clock),
         setup=SetupCommands(store, runs, organizations, repositories, on.blobs),
         pull_requests=pull_requests,
         check_suites=CheckSuites(store, repositories, pull_requests, clock),

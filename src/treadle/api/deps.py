@@ -7,6 +7,7 @@ from treadle.ports import Clock
 from treadle.ports.directory import RateStore
 from treadle.ports.page import RunFinder
 from treadle.services.agents import Agents
+from treadle.services.branches import Branches
 from treadle.services.check_suites import CheckSuites
 from treadle.services.connections import Connections
 from treadle.services.files import Files
@@ -38,6 +39,7 @@ class Services:
     tokens: Tokens
     organizations: Organizations
     repositories: Repositories
+    branches: Branches
     setup: SetupCommands
     pull_requests: PullRequests
     check_suites: CheckSuites
