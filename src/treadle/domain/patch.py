@@ -12,7 +12,7 @@ Three sources, each for what it alone tells without ambiguity:
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 from treadle.domain.hunks import FileWriter
@@ -57,6 +57,11 @@ class DiffEncoder:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._writer: FileWriter | None = None
+
+    @property
+    def sections(self) -> Sequence[Section]:
+        """What the raw part tells of each file, in the order of the diff's files; complete when the raw part is."""
+        return self._raw.sections
 
     @property
     def unsettled(self) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from treadle.domain.credentials import EngineCredential, GitCredentials
+from treadle.domain.diff_contents import Wanted
 from treadle.domain.errors import EngineError
 from treadle.domain.events import Draft, Event
 from treadle.domain.identity import ApiKey, Organization, Principal, Role, User
@@ -633,6 +634,7 @@ class DiffSummary:
     additions: int
     deletions: int
     patch_bytes: int
+    wanted: tuple[Wanted, ...] = ()  # blobs that are worth keeping beside it
 
 
 class Workspace(Protocol):
@@ -680,8 +682,13 @@ class Workspace(Protocol):
         """Paths of everything in the tree that no commit holds, ignored ones too; a directory that holds nothing else
         is one, with a slash at its end."""
 
-    async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
-        """Writes the structured diff of source and work branch, and the patch it was made from."""
+    async def write_diff(self, json_path: Path, patch_path: Path, *, of_last_commit: bool = False) -> DiffSummary:
+        """Writes the structured diff of source and work branch (or of what the last commit changed), and the patch it
+        was made from."""
+
+    async def contents(self, wanted: Sequence[Wanted]) -> Sequence[tuple[Wanted, bytes]]:
+        """Of those blobs the ones that are small enough to be kept, in all at most MAX_CONTENTS_BYTES; no binary ones
+        but pictures."""
 
     async def head(self) -> str: ...
 

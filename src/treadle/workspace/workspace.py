@@ -10,13 +10,14 @@ import anyio
 
 from treadle import command
 from treadle.command import CommandError
+from treadle.domain.diff_contents import Wanted
 from treadle.domain.errors import GitError, WorkspaceError
 from treadle.ports import Box, Commit, DiffSummary, Prepared
 from treadle.workspace import index_file, messages
 from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.aside import Aside, pattern
 from treadle.workspace.delivery import Delivery
-from treadle.workspace.diff_files import write_diff
+from treadle.workspace.diff_files import read_contents, write_diff
 from treadle.workspace.git import Git, last_line, refuse_full_disk
 from treadle.workspace.locks import FileLock
 from treadle.workspace.mirrors import Loans
@@ -187,9 +188,13 @@ class GitWorkspace:
         await self._disarm()
         return await everything(self._git, self._followed, self._place.code)
 
-    async def write_diff(self, json_path: Path, patch_path: Path) -> DiffSummary:
+    async def write_diff(self, json_path: Path, patch_path: Path, *, of_last_commit: bool = False) -> DiffSummary:
         self._check_tree()
-        return await write_diff(self._git, self._prepared.source_sha, self._head, json_path, patch_path)
+        source = f"{self._head}^" if of_last_commit else self._prepared.source_sha
+        return await write_diff(self._git, source, self._head, json_path, patch_path)
+
+    async def contents(self, wanted: Sequence[Wanted]) -> Sequence[tuple[Wanted, bytes]]:
+        return await read_contents(self._git, wanted)
 
     async def remove(self) -> None:
         await self._place.remove()
