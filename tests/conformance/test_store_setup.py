@@ -41,13 +41,32 @@ async def test_an_execution_runs_and_ends(world: World, repository: Repository) 
 
 async def test_executions_are_newest_first(world: World, repository: Repository) -> None:
     other = await world.store.add_repository(a_repository(HOME, "group/other"), {})
-    _, fence = await working(world, repository.id)
-    made = [await world.store.add_sandbox(fence, repository.id, "same", NOW) for _ in range(3)]
-    await world.store.add_sandbox(fence, other.id, "same", NOW)
+    fences = [(await working(world, repository.id))[1] for _ in range(3)]
+    made = [await world.store.add_sandbox(fence, repository.id, "same", NOW) for fence in fences]
+    _, elsewhere = await working(world, other.id)
+    await world.store.add_sandbox(elsewhere, other.id, "same", NOW)
     assert len({one.id for one in made}) == 3
     assert list(await world.store.sandboxes(repository.id, limit=10)) == made[::-1]
     assert list(await world.store.sandboxes(repository.id, limit=2)) == made[:0:-1]
     assert list(await world.store.sandboxes(999, limit=2)) == []
+
+
+async def test_an_execution_whose_worker_died_is_over(world: World, repository: Repository) -> None:
+    run, fence = await working(world, repository.id)
+    left = await world.store.add_sandbox(fence, repository.id, "digest", NOW)
+    await world.store.release(fence, NOW)
+    assert (await world.store.sandbox(HOME, left.id)).status is SandboxStatus.FAILED
+    again = await world.store.claim("other", NOW, run_id=run.id)
+    assert again is not None
+    current = Fence(run.id, again.lease)
+    made = await world.store.add_sandbox(current, repository.id, "digest", later(1))
+    found = await world.store.sandboxes(repository.id, limit=10)
+    assert [(one.id, one.status) for one in found] == [
+        (made.id, SandboxStatus.RUNNING),
+        (left.id, SandboxStatus.FAILED),
+    ]
+    await world.store.finish(current, RunStatus.FAILED, "because", later(2))
+    assert (await world.store.sandbox(HOME, made.id)).status is SandboxStatus.FAILED
 
 
 async def test_only_who_has_the_lease_may_write(world: World, repository: Repository) -> None:

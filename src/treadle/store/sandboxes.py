@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, literal_column, select, update
+from sqlalchemy import Integer, bindparam, case, exists, literal_column, or_, select, update
 
 from treadle.domain.errors import NotFound
 from treadle.domain.repository import SandboxStatus, SetupSandbox
+from treadle.domain.states import RunStatus
 from treadle.ports import Fence
 from treadle.store.known import member
-from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.prepared import Prepared, Row, constant, insert_into
 from treadle.store.session import Dangling, Executor, Session
-from treadle.store.tables import repositories, sandboxes
+from treadle.store.tables import repositories, runs, sandboxes
 from treadle.store.transitions import held
 from treadle.store.values import date_of, micros, optional_date, plain
 
@@ -37,8 +38,24 @@ _FINISH = Prepared(
         date_completed=bindparam("now", type_=sandboxes.c.date_completed.type),
     )
 )
+# Nobody ends an execution whose worker died: it goes on only while its run does, and until the run begins another.
+_later = sandboxes.alias()
+_is_abandoned = or_(
+    runs.c.status != constant(RunStatus.RUNNING),
+    exists().where(_later.c.run_id == sandboxes.c.run_id, _later.c.id > sandboxes.c.id),
+)
+_status = case(
+    (sandboxes.c.status != literal_column(f"'{SandboxStatus.RUNNING}'"), sandboxes.c.status),
+    (_is_abandoned, literal_column(f"'{SandboxStatus.FAILED}'")),
+    else_=sandboxes.c.status,
+)
 # Those of a repository that was removed went with it.
-_known = select(*sandboxes.columns).join_from(sandboxes, repositories).where(repositories.c.url != literal_column("''"))
+_known = (
+    select(*(_status if column is sandboxes.c.status else column for column in sandboxes.columns))
+    .join_from(sandboxes, repositories)
+    .join(runs, runs.c.id == sandboxes.c.run_id)
+    .where(repositories.c.url != literal_column("''"))
+)
 _ONE = Prepared(
     _known.where(sandboxes.c.organization_id == bindparam("organization"), sandboxes.c.id == bindparam("sandbox"))
 )

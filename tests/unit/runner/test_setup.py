@@ -401,12 +401,12 @@ async def test_a_stopped_run_stops_them_at_once(place: Place) -> None:
 
 
 async def test_a_worker_that_died_costs_the_next_nothing_but_time(place: Place) -> None:
-    """Its row stays RUNNING; the next one has its own."""
+    """What it left says that it failed; the next one has its own."""
     first = await place.setup(await place.repository("touch made"))
     await first.world.store.add_sandbox(first.fence, first.repository.id, "0", NOW)
     assert await first.go() is None
     found = await first.world.store.sandboxes(first.repository.id, limit=10)
-    assert [sandbox.status for sandbox in found] == [SandboxStatus.READY, SandboxStatus.RUNNING]
+    assert [sandbox.status for sandbox in found] == [SandboxStatus.READY, SandboxStatus.FAILED]
 
 
 async def test_secrets_show_nowhere(place: Place) -> None:
