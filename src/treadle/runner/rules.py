@@ -79,7 +79,9 @@ def _detected(root: Path, left_out: frozenset[str]) -> Sequence[_Part]:
         kept, cut = clip(text, room)
         room -= len(kept)
         found.append(
-            _Part(f"Rules of the repository, in its file {path}", kept + (_CUT.format(count=cut) if cut else ""))
+            _Part(
+                f"Rules of the repository, in its file {_shown(path)}", kept + (_CUT.format(count=cut) if cut else "")
+            )
         )
     return found[::-1]
 
@@ -100,6 +102,11 @@ def _below(root: Path) -> Sequence[str]:
         return []
     found = [Path(base, name) for base, _, names in os.walk(folder) for name in names if name.endswith(_SUFFIX)]
     return sorted((path.relative_to(root).as_posix() for path in found), reverse=True)
+
+
+def _shown(path: str) -> str:
+    """In one line that can be encoded: a repository may give its files any bytes for a name."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in path)
 
 
 def _text(content: bytes | None) -> str:
