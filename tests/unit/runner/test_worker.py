@@ -15,6 +15,7 @@ from treadle.clock import SystemClock
 from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
 from treadle.ports import Fence
+from treadle.ports.page import WorkerReport
 from treadle.queues.database import DatabaseQueue
 from treadle.runner import worker as module
 from treadle.runner.execute import Ports
@@ -24,6 +25,7 @@ from treadle.runner.patience import Hold
 from treadle.runner.worker import Worker
 from treadle.settings import Settings
 from treadle.store.address import sqlite_url
+from treadle.version import __version__
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +84,14 @@ def made(world: World, queue: DatabaseQueue, disk: Disk | None = None, **setting
     limits = Limits.of(Settings.load({}, **{"poll_seconds": LONG, **settings}))
     # Of the ports, only these are used besides the execution's.
     ports = cast(
-        "Ports", SimpleNamespace(store=world.store, queue=queue, clock=SystemClock(), workspaces=NoWorkspaces())
+        "Ports",
+        SimpleNamespace(
+            store=world.store,
+            queue=queue,
+            clock=SystemClock(),
+            workspaces=NoWorkspaces(),
+            sandbox=SimpleNamespace(name="none"),
+        ),
     )
     return Worker("worker", ports, limits, free_bytes=disk or Disk())
 
@@ -200,3 +209,33 @@ async def test_the_lease_counts_from_before_the_claim(world: World) -> None:
     held = await begun()
     assert held.hold.remaining <= 80
     await drained(worker, task, held)
+
+
+async def test_a_worker_says_how_it_is_until_it_has_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: asyncio.Queue[WorkerReport] = asyncio.Queue()
+    keep = world.store.report_worker
+
+    async def heard(report: WorkerReport) -> None:
+        await keep(report)
+        said.put_nowait(report)
+
+    monkeypatch.setattr(world.store, "report_worker", heard)
+    await world.run()
+    disk = Disk()
+    worker = made(world, DatabaseQueue(), disk, slots=2, poll_seconds=0.01, min_free_bytes=2000)
+    task = asyncio.create_task(worker.run())
+    first = await asyncio.wait_for(said.get(), PATIENCE)
+    assert (first.name, first.version, first.sandbox, first.slots) == ("worker", __version__, "none", 2)
+    assert not first.is_paused
+    held = await begun()
+    (kept,) = await world.store.workers(first.date_started)
+    assert kept.running == 1
+    disk.free = 1000
+    assert (await asyncio.wait_for(said.get(), PATIENCE)).is_paused
+    disk.free = 3000
+    assert not (await asyncio.wait_for(said.get(), PATIENCE)).is_paused
+    worker.drain()
+    assert (await asyncio.wait_for(said.get(), PATIENCE)).is_paused
+    held.may_end.set()
+    await asyncio.wait_for(task, PATIENCE)
+    assert await world.store.workers(first.date_started) == ()
