@@ -28,6 +28,8 @@ def log_detail(entry: AgentLog) -> str:
     """What it says, on one line."""
     if entry.tool_name is None:
         return one_line(_said(entry), DETAIL_COLUMNS)
+    if isinstance(entry.observation, str):  # how setup commands ended
+        return one_line(entry.observation, DETAIL_COLUMNS)
     done = describe_tool({"tool": entry.tool_name, "input": entry.tool_input})
     is_error = bool((entry.tool_output or {}).get("is_error"))
     return one_line(f"{done}{' (failed)' if is_error else ''}", DETAIL_COLUMNS)

@@ -48,6 +48,10 @@ def entry(**changes: Any) -> AgentLog:
             "03:04:06Z  ACTION                 Bash ls (failed)",
         ),
         (
+            {"message_type": "ACTION", "tool_name": "setup_commands", "tool_input": {}, "observation": "They failed."},
+            "03:04:06Z  ACTION                 They failed.",
+        ),
+        (
             {"message_type": "INITIAL_PR_GENERATION", "observation": {"url": "https://x/9", "title": "T", "id": 3}},
             "03:04:06Z  INITIAL_PR_GENERATION  https://x/9 T",
         ),
