@@ -49,7 +49,7 @@ class EventType(StrEnum):
     TOOL_FINISHED = "tool.finished"  # id: str, output: str, isError: bool
     SETUP_STARTED = "setup.started"  # sandbox: int, digest: str
     SETUP_OUTPUT = "setup.output"  # text: str, some lines of it
-    SETUP_FINISHED = "setup.finished"  # sandbox: int, exitCode: int | None, durationMs: int, isKept: bool
+    SETUP_FINISHED = "setup.finished"  # sandbox: int, exitCode: int | None, reason: str | None, durationMs, isKept
     SETUP_REUSED = "setup.reused"  # digest: str, durationMs: int
     SETUP_COMMANDS_STORED = "setup.commands_stored"  # repository: int, lines: int
     PULL_REQUEST_OPENED = "pull_request.opened"  # id: int, number: int, url: str, title: str

@@ -17,7 +17,7 @@ import structlog
 
 from treadle import command, telemetry
 from treadle.domain.errors import ConfigurationError, NotFound, TreadleError
-from treadle.domain.events import Draft, EventType
+from treadle.domain.events import Draft, EventType, JsonObject
 from treadle.domain.repository import Repository, SandboxStatus, SetupSandbox, SetupStatus
 from treadle.domain.run import Artifact, Run, RunPurpose
 from treadle.ports import Box, Clock, Sandbox, Workspace
@@ -199,7 +199,8 @@ class SetupRunner:
         except BaseException:
             await self._give_up(sandbox)
             raise
-        finished = {"sandbox": sandbox.id, "exitCode": done.code, "durationMs": elapsed, "isKept": is_kept}
+        how: JsonObject = {"exitCode": done.code, "reason": done.how if done.code is None else None}
+        finished = {"sandbox": sandbox.id, **how, "durationMs": elapsed, "isKept": is_kept}
         await self._progress.record(Draft(EventType.SETUP_FINISHED, finished))
         log.info("the setup commands ended", exit_code=done.code, kept=is_kept)
         return None if is_ready else _told(done, output.end)

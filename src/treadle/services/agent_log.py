@@ -88,15 +88,15 @@ def _did(data: JsonObject, date: datetime) -> LogEntry:
 
 
 def _set_up(data: JsonObject, date: datetime) -> LogEntry:
-    code = data.get("exitCode")
-    said = f"The setup commands ended with exit code {code}." if code is not None else "The setup commands were ended."
+    code, reason = data.get("exitCode"), _text(data, "reason")
+    ended = f"were ended: {reason}" if reason else "were ended" if code is None else f"ended with exit code {code}"
     return LogEntry(
         MessageType.ACTION,
         date,
         tool_name=SETUP_TOOL,
         tool_input={"sandbox_id": data.get("sandbox")},
         tool_output={"exit_code": code, "duration_ms": data.get("durationMs"), "is_kept": data.get("isKept")},
-        observation=said,
+        observation=f"The setup commands {ended}.",
     )
 
 

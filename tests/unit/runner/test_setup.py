@@ -380,7 +380,8 @@ async def test_they_end_after_their_time(place: Place) -> None:
     told = await setup.go()
     assert told is not None
     assert "longer than 1 s" in told
-    assert (await setup.told())[-1].data["exitCode"] is None
+    finished = (await setup.told())[-1]
+    assert (finished.data["exitCode"], finished.data["reason"]) == (None, "they took longer than 1 s")
     assert "TREADLE_SETUP_SECONDS" in await setup.log()
 
 

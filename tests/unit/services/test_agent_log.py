@@ -86,6 +86,18 @@ def entry(type_: EventType, **data: object) -> LogEntry:
             ),
         ),
         (
+            EventType.SETUP_FINISHED,
+            {"sandbox": 3, "exitCode": None, "reason": "they took too long", "durationMs": 20, "isKept": False},
+            LogEntry(
+                MessageType.ACTION,
+                DATE,
+                tool_name="setup_commands",
+                tool_input={"sandbox_id": 3},
+                tool_output={"exit_code": None, "duration_ms": 20, "is_kept": False},
+                observation="The setup commands were ended: they took too long.",
+            ),
+        ),
+        (
             EventType.PULL_REQUEST_OPENED,
             {"id": 1, "number": 7, "url": "https://forge.example/7", "title": "T"},
             LogEntry(
