@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import update
@@ -116,7 +117,7 @@ async def test_a_repository_changes(world: World) -> None:
 async def test_what_has_a_setter_of_its_own_is_not_overwritten(world: World) -> None:
     made = await world.store.add_repository(a_repository(HOME), {})
     await world.store.set_setup(made.id, SetupStatus.READY, commands="make deps")
-    await world.store.set_check_suite_settings(made.id, SETTINGS)
+    await world.store.change_check_suite_settings(made.id, lambda _: SETTINGS)
     await world.store.set_check_names(made.id, ["build"])
     await world.store.update_repository(replace(made, rules="No globals.", name="group/renamed"), None, NOW)
     assert await world.store.repository(HOME, made.id) == replace(
@@ -175,7 +176,7 @@ async def test_one_that_is_gone_is_nowhere_found(world: World, was_there: bool) 
     with pytest.raises(NotFound):
         await world.store.set_setup(made.id, SetupStatus.READY, commands="make deps")
     with pytest.raises(NotFound):
-        await world.store.set_check_suite_settings(made.id, SETTINGS)
+        await world.store.change_check_suite_settings(made.id, lambda _: SETTINGS)
     with pytest.raises(NotFound):
         await world.store.set_check_names(made.id, ["build"])
     with pytest.raises(NotFound):
@@ -232,11 +233,28 @@ async def test_setup_commands_change_with_their_status(world: World) -> None:
         assert (found.setup_status, found.setup_commands) == (status, kept)
 
 
+def _instead(settings: CheckSuiteSettings, _known: CheckSuiteSettings) -> CheckSuiteSettings:
+    return settings
+
+
+async def test_changes_of_check_suite_settings_follow_one_another(world: World) -> None:
+    made = await world.store.add_repository(a_repository(HOME), {})
+
+    def one_more(known: CheckSuiteSettings) -> CheckSuiteSettings:
+        return replace(known, ignored_checks=(*known.ignored_checks, "one"))
+
+    await asyncio.gather(*(world.store.change_check_suite_settings(made.id, one_more) for _ in range(8)))
+    found = await world.store.repository(HOME, made.id)
+    assert found.check_suite_settings == replace(CheckSuiteSettings(), ignored_checks=("one",) * 8)
+    with pytest.raises(NotFound):
+        await world.store.change_check_suite_settings(99, one_more)
+
+
 async def test_check_suite_settings_come_back_as_they_were(world: World) -> None:
     made = await world.store.add_repository(a_repository(HOME), {})
     other = await world.store.add_repository(a_repository(HOME, "group/other"), {})
     for settings in (SETTINGS, CheckSuiteSettings()):
-        await world.store.set_check_suite_settings(made.id, settings)
+        await world.store.change_check_suite_settings(made.id, partial(_instead, settings))
         assert (await world.store.repository(HOME, made.id)).check_suite_settings == settings
     for names in (("build", ODD, "build"), ()):
         await world.store.set_check_names(made.id, names)
@@ -298,7 +316,7 @@ async def test_an_answer_that_was_lost_changes_nothing_twice(world: World, was_s
         await store.add_repository(a_repository(HOME), {})
     await store.update_repository(everything(made), {"git_http": None, "git_ssh": "key"}, NOW)
     await store.set_setup(made.id, SetupStatus.READY, commands="make deps")
-    await store.set_check_suite_settings(made.id, SETTINGS)
+    await store.change_check_suite_settings(made.id, lambda _: SETTINGS)
     await store.set_check_names(made.id, ["build"])
     assert await world.store.repository_secrets(made.id) == {"git_ssh": "key"}
     found = await world.store.repository(HOME, made.id)

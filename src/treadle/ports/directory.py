@@ -1,7 +1,7 @@
 """Ports to what is kept around runs: organizations and their members, repositories and what is set for them, what runs
 left at forges, rates, sessions elsewhere. All in the one store; every method may raise Unavailable."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -90,8 +90,11 @@ class RepositoryStore(Protocol):
     ) -> None:
         """`commands` None keeps those that there are; "" takes them away. NotFound; under a fence LeaseLost."""
 
-    async def set_check_suite_settings(self, repository_id: int, settings: CheckSuiteSettings) -> None:
-        """Raises NotFound."""
+    async def change_check_suite_settings(
+        self, repository_id: int, change: Callable[[CheckSuiteSettings], CheckSuiteSettings]
+    ) -> CheckSuiteSettings:
+        """As they are afterwards. Changes made at the same time follow one another. `change` may be called twice, and
+        waits for nothing. Raises NotFound."""
 
     async def set_check_names(self, repository_id: int, names: Sequence[str]) -> None:
         """Raises NotFound."""

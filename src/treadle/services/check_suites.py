@@ -63,8 +63,7 @@ class CheckSuites:
         if faults := _faults(change):
             raise InvalidInput(faults)
         repository = await self._repositories.get(principal, repository_id)
-        settings = _changed(repository.check_suite_settings, change)
-        await self._store.set_check_suite_settings(repository.id, settings)
+        settings = await self._store.change_check_suite_settings(repository.id, lambda known: _changed(known, change))
         return replace(repository, check_suite_settings=settings)
 
     async def _names_of(self, repository: Repository) -> tuple[str, ...]:

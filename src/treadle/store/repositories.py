@@ -1,6 +1,6 @@
 """Registered repositories, their sealed secrets and what is set for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +11,15 @@ from treadle.domain.repository import CheckSuiteSettings, Repository, SetupStatu
 from treadle.ports import Fence
 from treadle.store import secrets as sealed
 from treadle.store.prepared import Prepared, insert_into
-from treadle.store.repository_rows import CHANGEABLE, COLUMNS, changeable, repository_of, settings_json, whole
+from treadle.store.repository_rows import (
+    CHANGEABLE,
+    COLUMNS,
+    changeable,
+    repository_of,
+    settings_json,
+    settings_of,
+    whole,
+)
 from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import repositories
 from treadle.store.transitions import held
@@ -53,6 +61,7 @@ _SET_STATUS = _set("setup_status")
 _SET_COMMANDS = _set("setup_commands")
 _SET_SETTINGS = _set("check_suite_settings")
 _SET_NAMES = _set("check_names")
+_SETTINGS = Prepared(select(repositories.c.check_suite_settings).where(_IS_IT, _IS_THERE).with_for_update())
 
 
 class Repositories:
@@ -159,8 +168,18 @@ class Repositories:
 
         await self._executor.write(work, again=work)
 
-    async def set_check_suite_settings(self, repository_id: int, settings: CheckSuiteSettings) -> None:
-        await self._change(_SET_SETTINGS, repository_id, settings_json(settings))
+    async def change_check_suite_settings(
+        self, repository_id: int, change: Callable[[CheckSuiteSettings], CheckSuiteSettings]
+    ) -> CheckSuiteSettings:
+        def work(session: Session) -> CheckSuiteSettings:
+            row = session.one(_SETTINGS, repository=repository_id)
+            if row is None:
+                raise _missing(repository_id)
+            changed = change(settings_of(row[0]))
+            session.run(_SET_SETTINGS, repository=repository_id, value=settings_json(changed))
+            return changed
+
+        return await self._executor.write(work, again=work)
 
     async def set_check_names(self, repository_id: int, names: Sequence[str]) -> None:
         await self._change(_SET_NAMES, repository_id, json_of(names))

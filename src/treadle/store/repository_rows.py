@@ -79,7 +79,7 @@ def repository_of(row: Row) -> Repository:
         rules=rules,
         setup_commands=commands,
         setup_status=member(SetupStatus, status) or SetupStatus.NONE,
-        check_suite_settings=_settings_of(settings),
+        check_suite_settings=settings_of(settings),
         check_names=texts(loaded(names)),
     )
 
@@ -98,7 +98,7 @@ def settings_json(settings: CheckSuiteSettings) -> str | None:
     return json_of(said)
 
 
-def _settings_of(text: str | None) -> CheckSuiteSettings:
+def settings_of(text: str | None) -> CheckSuiteSettings:
     said = mapping(loaded(text))
     return CheckSuiteSettings(
         retry_count=number(said.get("retry_count"), CheckSuiteSettings().retry_count),

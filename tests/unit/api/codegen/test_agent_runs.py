@@ -1,5 +1,6 @@
 """Agent runs as clients see them: pages, logs, results, repeats, limits, addresses."""
 
+import asyncio
 import base64
 from pathlib import Path
 
@@ -276,6 +277,22 @@ async def test_check_suite_settings_are_kept(there: Scene) -> None:
     for method in ("GET", "PUT"):
         answer = await there.send(method, path, params={"repo_id": "99"}, json=change)
         assert (answer.status_code, answer.json()["message"]) == (404, "Repository not found.")
+
+
+@pytest.mark.anyio
+async def test_check_suite_settings_that_are_changed_at_the_same_time(there: Scene) -> None:
+    """What one change leaves as it is, another may have changed meanwhile."""
+    path, params = f"{ORG}/repos/check-suite-settings", {"repo_id": "1"}
+    changes = {
+        "check_retry_count": 7,
+        "ignored_checks": ["a"],
+        "custom_prompts": {"a": "b"},
+        "high_priority_apps": ["x"],
+    }
+    await asyncio.gather(
+        *(there.json("PUT", path, params=params, json={name: value}) for name, value in changes.items())
+    )
+    assert (await there.json("GET", path, params=params)).items() >= changes.items()
 
 
 @pytest.mark.anyio
