@@ -114,7 +114,8 @@ async def test_a_key_that_reaches_all_outlives_its_own_organizations_role(there:
     assert answer.status_code == 403
     await identity.set_role(1, user.id, None)
     for call in sorted(OPEN):
-        answer = await there.send(*call.split(" "), "everywhere")
+        method, path = call.split(" ")
+        answer = await there.send(method, path, "everywhere")
         assert (answer.status_code, answer.json()) == (403, NO_ACCESS)
 
 
