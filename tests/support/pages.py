@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.support.deployment import Deployment
+from treadle.domain.identity import Role
 from treadle.web.assets import asset_routes
 from treadle.web.door import COOKIE, Door, csrf_of
 from treadle.web.render import Renderer
@@ -108,4 +109,28 @@ def field_errors(answer: httpx2.Response) -> dict[str, str]:
         assert tag is not None, name
         assert 'aria-invalid="true"' in tag[0], name
         assert f"{name}-error" in (re.search(r'aria-describedby="([^"]*)"', tag[0]) or ["", ""])[1], name
+    return found
+
+
+async def refuses_forged(person: Person, path: str, fields: Mapping[str, str]) -> None:
+    """A form without its token, with a wrong one, from another site, or of somebody signed out changes nothing."""
+    right = csrf_of(person.token)
+    for token in (None, "", "0" * 64, right.upper(), right[:-1]):
+        given = dict(fields) if token is None else {**fields, "csrf": token}
+        answer = await person.send(path, given)
+        assert answer.status_code == httpx2.codes.FORBIDDEN, (path, token)
+    for origin in ("https://evil.example", "null", "http://treadle.test.evil.example", "http://treadle.test:81"):
+        answer = await person.send(path, {**fields, "csrf": right}, Origin=origin)
+        assert answer.status_code == httpx2.codes.FORBIDDEN, (path, origin)
+    stranger = Person(httpx2.AsyncClient(transport=person.http._transport, base_url=HOST))
+    answer = await stranger.send(path, {**fields, "csrf": right})
+    assert answer.status_code == httpx2.codes.FORBIDDEN, path
+
+
+async def roles_of(pages: Pages) -> dict[Role, Person]:
+    """Somebody of each role, signed in."""
+    found = {Role.ADMIN: await pages.signed_in()}
+    for role in (Role.MANAGER, Role.MEMBER):
+        member = await pages.here.member(f"{role.lower()}@treadle.test", role)
+        found[role] = await pages.signed_in(member.key)
     return found

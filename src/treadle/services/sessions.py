@@ -163,6 +163,10 @@ class Sessions:
             raise NotFound(f"There is no organization {organization_id} for you.")
         self._recent.clear()
 
+    def forget(self) -> None:
+        """Looks roles up anew: one of them has just changed in this process."""
+        self._recent.clear()
+
     async def list(self, principal: Principal) -> Sequence[PageSession]:
         """The caller's own, the last used first."""
         now = self._clock.now()

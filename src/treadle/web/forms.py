@@ -7,6 +7,9 @@ from starlette.datastructures import FormData
 
 from treadle.domain.errors import InvalidInput, TreadleError
 
+#: Of a number that surely fits a BIGINT.
+_DIGITS = 18
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -52,5 +55,16 @@ def text_of(form: FormData, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def number_of(text: str) -> int | None:
+    """An id; None for what is none that a database could hold."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+
+
 def is_checked(form: FormData, name: str) -> bool:
     return bool(text_of(form, name))
+
+
+def lines_of(form: FormData, name: str) -> str:
+    """A text area's text: browsers end its lines with CR and LF, which no shell and no prompt wants."""
+    value = form.get(name)
+    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else ""

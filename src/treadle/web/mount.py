@@ -11,12 +11,23 @@ from treadle.api.deps import Services
 from treadle.settings import Settings
 from treadle.web.assets import asset_routes
 from treadle.web.door import Door, see_other
-from treadle.web.pages import diff, oidc, runs, sign_in
+from treadle.web.pages import account, diff, keys, members, oidc, run, runs, sign_in
+from treadle.web.pages import settings as settings_page
 from treadle.web.render import Renderer
 from treadle.web.site import Site
 
 #: Each page's routes, in the order in which they are matched.
-PAGES: Sequence[Callable[[Site], Sequence[Route]]] = (sign_in.routes, oidc.routes, runs.routes, diff.routes)
+PAGES: Sequence[Callable[[Site], Sequence[Route]]] = (
+    sign_in.routes,
+    oidc.routes,
+    account.routes,
+    settings_page.routes,
+    members.routes,
+    keys.routes,
+    runs.routes,
+    run.routes,
+    diff.routes,
+)
 
 
 def add_pages(app: FastAPI, services: Services, settings: Settings) -> None:
