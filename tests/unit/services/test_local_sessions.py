@@ -1,6 +1,7 @@
 """Sessions of CLIs on people's own machines: who may report and see what, and how much."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -193,7 +194,12 @@ async def test_what_cannot_be_cut_is_too_large(here: Deployment, sessions: Local
     await sessions.open(me, "abc")
     with pytest.raises(TooLarge, match="65,536"):
         await sessions.add_log(me, "abc", {"numbers": list(range(20_000))})
-    for data in ({"number": float("nan")}, nested(100_000), {"text": "x" * MAX_LOG_BYTES, "in": nested(MAX_LOG_DEPTH)}):
+    wrong: Sequence[JsonObject] = (
+        {"number": float("nan")},
+        nested(100_000),
+        {"text": "x" * MAX_LOG_BYTES, "in": nested(MAX_LOG_DEPTH)},
+    )
+    for data in wrong:
         with pytest.raises(InvalidInput):
             await sessions.add_log(me, "abc", data)
 
