@@ -27,6 +27,9 @@ MAX_BODY = 60_000
 MAX_SEARCHED = 1_000
 _LOG_PAGE = 100
 
+#: Control characters, and those that turn the direction of a text: a title shows what it says.
+_HIDDEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 #: The folder that a whole forge is in, of the address of its API.
 _FOLDER = re.compile(r"\w+://[^/]+/(.+/)api/v\d+/*")
 
@@ -204,7 +207,7 @@ class PullRequests:
 def title_of(run: Run, clean: Callable[[str], str]) -> str:
     """The first line of what was asked for first."""
     text = clean(run.steps[0].text) if run.steps else ""
-    lines = (" ".join(line.split()) for line in text.splitlines())
+    lines = (" ".join(_HIDDEN.sub("", line).split()) for line in text.splitlines())
     line = next((line for line in lines if line), f"Changes of run {run.id}")
     if len(line) <= MAX_TITLE:
         return line

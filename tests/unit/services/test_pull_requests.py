@@ -363,6 +363,7 @@ async def test_names_of_checks_are_kept(bench: Bench) -> None:
         ("word " * 20, ("word " * 14).strip() + "…"),
         ("", "Changes of run 7"),
         (" \n\t\n", "Changes of run 7"),
+        ("\x07\nAdd\x1b[31m a\u202e test\x00\u2066", "Add[31m a test"),
     ],
 )
 async def test_titles(bench_run: Callable[[str], Run], text: str, title: str) -> None:
