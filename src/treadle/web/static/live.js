@@ -78,17 +78,20 @@ export function swap(html) {
   template.innerHTML = html;
   for (const part of [...template.content.children]) {
     const present = part.id ? document.getElementById(part.id) : null;
-    if (part.dataset.append) {
-      if (present === null) document.getElementById(part.dataset.append)?.append(part);
-      else present.replaceWith(part);
-    } else if (part.dataset.sorted) {
-      if (present === null) insert(document.getElementById(part.dataset.sorted), part);
-      else present.replaceWith(part);
-    } else if (present !== null) {
-      keepState(present, part);
-      present.replaceWith(part);
-    }
+    if (present !== null) replace(present, part);
+    else if (part.dataset.append) document.getElementById(part.dataset.append)?.append(part);
+    else if (part.dataset.sorted) insert(document.getElementById(part.dataset.sorted), part);
   }
+}
+
+function replace(before, after) {
+  const focused = before.contains(document.activeElement) ? document.activeElement : null;
+  keepState(before, after);
+  before.replaceWith(after);
+  if (focused === null) return;
+  const id = focused.id || (focused.matches("summary") && focused.parentElement.id);
+  const same = id ? document.getElementById(id) : null;
+  (focused.id ? same : same?.querySelector("summary"))?.focus({ preventScroll: true });
 }
 
 // By data-order, the highest first. What would come behind the last belongs to a page that is not loaded yet, as long as

@@ -1,0 +1,137 @@
+"""What can be done with a run: stopped, resumed, run again, its branch flagged, shared."""
+
+import base64
+from collections.abc import Sequence
+from contextlib import suppress
+from http import HTTPStatus
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+
+from treadle.api.bodies import whole_number
+from treadle.domain.errors import AlreadyFinished, Conflict, InvalidInput, TooLarge
+from treadle.domain.identity import Principal
+from treadle.domain.permissions import Permission, require
+from treadle.domain.run import Run, RunDraft, RunPurpose, RunSource, StepDraft
+from treadle.services.agents import branch_words
+from treadle.services.images import MAX_IMAGES
+from treadle.services.runs import RunRequest
+from treadle.services.sharing import DEFAULT_DAYS
+from treadle.web.door import Visit, form_of, see_other
+from treadle.web.forms import filled, refused, text_of
+from treadle.web.pages.run.page import RunPage, origin, seen_run
+from treadle.web.site import Site
+
+
+class RunActions:
+    """Each answers with the run's page; who sees a run may do all of it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._services = site.services
+        self._page = RunPage(site)
+
+    async def kill(self, request: Request, visit: Visit) -> Response:
+        run = await seen_run(self._site, request, visit)
+        with suppress(AlreadyFinished):  # it ended meanwhile, as the page will show
+            await self._services.runs.kill_seen(run)
+        return _back(run)
+
+    async def resume(self, request: Request, visit: Visit) -> Response:
+        run = await seen_run(self._site, request, visit)
+        form = await form_of(request)
+        try:
+            images = await self._images(form)
+            await self._services.agents.resume(visit.principal, run.id, text_of(form, "prompt"), images)
+        except (InvalidInput, Conflict, TooLarge) as error:
+            said = refused(filled("follow-up", form), _gathered(error), {"prompt": "prompt", "images": "images"})
+            return await self._page.page(request, visit, run, form=said, status=HTTPStatus.BAD_REQUEST)
+        return _back(run)
+
+    async def again(self, request: Request, visit: Visit) -> Response:
+        """The same prompts on the same repository, from the same branch; on a work branch of its own."""
+        run = await seen_run(self._site, request, visit)
+        made = await self._services.runs.create(
+            visit.principal, RunRequest(_draft_again(run, visit.principal)), monthly_runs=await self._allowance(run)
+        )
+        return _back(made)
+
+    async def ban(self, request: Request, visit: Visit) -> Response:
+        run = await seen_run(self._site, request, visit)
+        await self._services.agents.stop(visit.principal, run.id)
+        return _back(run)
+
+    async def unban(self, request: Request, visit: Visit) -> Response:
+        run = await seen_run(self._site, request, visit)
+        await self._services.agents.allow(visit.principal, run.id)
+        return _back(run)
+
+    async def share(self, request: Request, visit: Visit) -> Response:
+        """The link is shown on the page that comes, and never again: so no redirect."""
+        run = await seen_run(self._site, request, visit)
+        days = whole_number(text_of(await form_of(request), "days"))
+        _, token = await self._services.sharing.make(visit.principal, run, days=days or DEFAULT_DAYS)
+        link = f"{origin(self._site, request)}/shared/{token}"
+        return await self._page.page(request, visit, run, share_link=link)
+
+    async def unshare(self, request: Request, visit: Visit) -> Response:
+        run = await seen_run(self._site, request, visit)
+        await self._services.sharing.revoke(visit.principal, run, request.path_params["link"])
+        return _back(run)
+
+    async def _allowance(self, run: Run) -> int | None:
+        return (await self._services.organizations.get(run.organization_id)).monthly_runs
+
+    async def _images(self, form: FormData) -> Sequence[str]:
+        """As data URIs. Raises InvalidInput and TooLarge, before anything is read whole."""
+        files = [each for each in form.getlist("images") if isinstance(each, UploadFile) and each.filename]
+        if len(files) > MAX_IMAGES:
+            raise InvalidInput({"images": [f"Must be at most {MAX_IMAGES}, not {len(files)}."]})
+        most = self._services.files.max_bytes
+        if any((each.size or 0) > most for each in files):
+            raise InvalidInput({"images": [f"An image may hold at most {most:,} bytes."]})
+        return [_data_uri(each.content_type, await each.read()) for each in files]
+
+
+def _draft_again(run: Run, principal: Principal) -> RunDraft:
+    require(principal, Permission.RUN)
+    if run.purpose is not RunPurpose.CODE:
+        raise Conflict("Such a run is not asked for by itself.")
+    steps = [step for step in run.steps if not step.is_follow_up]
+    return RunDraft(
+        git_url=run.git_url,
+        branch_source=run.branch_source,
+        branch_work="",  # the store names it, by the new run's id and these words
+        branch_words=branch_words(steps[0].text),
+        steps=tuple(StepDraft(step.text, step.is_commitable, step.is_structured) for step in steps),
+        code_guidelines=run.code_guidelines,
+        file_ids=run.file_ids,
+        generate_diff=run.generate_diff,
+        engine=run.engine,
+        model=run.model,
+        repository_id=run.repository_id,
+        source=RunSource.CHAT,
+        metadata=run.metadata,
+        opens_pull_request=run.opens_pull_request,
+    )
+
+
+def _gathered(error: InvalidInput | Conflict | TooLarge) -> InvalidInput | Conflict | TooLarge:
+    """With the faults of `images[2]` as those of the field `images`."""
+    if not isinstance(error, InvalidInput):
+        return error
+    gathered: dict[str, list[str]] = {}
+    for path, said in error.faults.items():
+        name, bracket, rest = path.partition("[")
+        place = f"Image {int(rest[:-1]) + 1}: " if bracket and rest[:-1].isdecimal() else ""
+        gathered.setdefault(name, []).extend(f"{place}{each}" for each in said)
+    return InvalidInput(gathered, error.message)
+
+
+def _data_uri(media_type: str | None, data: bytes) -> str:
+    return f"data:{media_type or 'application/octet-stream'};base64,{base64.b64encode(data).decode()}"
+
+
+def _back(run: Run) -> Response:
+    return see_other(f"/runs/{run.id}")
