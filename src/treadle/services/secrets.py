@@ -97,7 +97,7 @@ class RunSecrets:
         if credential.api_key is None and credential.license is None:
             raise EngineRefused(
                 f"There is no API key for {name}.",
-                hint=f"Set TREADLE_{name.upper()}_API_KEY on the server, or send claudeAuthentication with the run.",
+                hint=f"Set TREADLE_{name.upper()}_API_KEY on the server. Processes may bring their own.",
             )
         if name not in self._engines:
             raise EngineNotInstalled(
