@@ -120,6 +120,16 @@ async def test_a_failure_that_is_no_steps_ends_the_run_whatever_waits(world: Wor
     assert await world.store.finish(fence, RunStatus.FAILED, "no such repository", NOW) is RunStatus.FAILED
 
 
+async def test_a_failure_after_the_steps_is_told_and_gone_on_from(world: World) -> None:
+    run, fence = await world.started()
+    await world.store.record(fence, [], NOW, step=StepUpdate(1, StepStatus.SUCCESS))
+    await resume(world, run)
+    became = await world.store.finish(fence, RunStatus.FAILED, "no commands in it", NOW, is_after_steps=True)
+    assert became is RunStatus.NEW
+    last = (await world.told(run.id))[-1]
+    assert last.data == {"reason": "follow_up", "lease": 1, "failureDetails": "no commands in it"}
+
+
 async def test_a_kill_ends_the_run_whatever_waits(world: World) -> None:
     run, fence = await world.started()
     await resume(world, run)

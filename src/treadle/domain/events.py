@@ -20,7 +20,8 @@ class EventType(StrEnum):
 
     RUN_CREATED = "run.created"  # steps: int, engine: str
     RUN_STARTED = "run.started"  # worker: str, lease: int
-    RUN_REQUEUED = "run.requeued"  # reason: "lease_expired" | "released" | "follow_up", lease: int
+    # reason: "lease_expired" | "released" | "follow_up", lease: int; failureDetails: str of a failure after the steps
+    RUN_REQUEUED = "run.requeued"
     RUN_RESUMED = "run.resumed"  # text: str; the event's step is the one that was added
     RUN_CREDENTIALS_UPDATED = "run.credentials_updated"  # kind: "git" | "claude"
     RUN_KILL_REQUESTED = "run.kill_requested"  # {}

@@ -194,12 +194,14 @@ class RunStore(Protocol):
         now: datetime,
         *,
         output: str | None = None,
+        is_after_steps: bool = False,
     ) -> RunStatus:
         """Running -> a terminal status, which is returned. A running step becomes Failed with `failure_details` and
         keeps `output`; secrets are erased; the checkpoint stays, for a resume. Raises LeaseLost.
 
-        But where a follow-up waits that was added meanwhile, a run that succeeded, or whose step failed, goes back to
-        New instead, with its secrets: for the next claim to do it.
+        But where a follow-up waits that was added meanwhile, a run that succeeded, or whose step failed, or that failed
+        `is_after_steps` that it knew were done, goes back to New instead, with its secrets: for the next claim to do
+        it.
         """
 
     async def release(self, fence: Fence, now: datetime) -> None:

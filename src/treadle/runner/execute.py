@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -100,6 +100,7 @@ class Execution:
         self._redactor = RunRedactor()
         self._workspace: Workspace | None = None
         self._position: int | None = None
+        self._are_steps_done = False
 
     async def run(self) -> End:
         """Returns when the run is over or the claim is given up; nothing of it is left on this machine then."""
@@ -111,7 +112,7 @@ class Execution:
         ):
             log.info("the run is taken up", lease=run.lease, engine=run.engine)
             async with Progress.open(self._store, ports.signals, ports.clock, self._fence, self._redactor) as progress:
-                ending = await self._until_over_or_stopped(progress)
+                ending = replace(await self._until_over_or_stopped(progress), is_after_steps=self._are_steps_done)
                 span.set(end=ending.end.name.lower())
                 with run_context(step=self._position):
                     await self._leaving(progress).leave(ending, self._workspace, self._position)
@@ -192,6 +193,7 @@ class Execution:
             with run_context(step=step.position), telemetry.span("step", step=step.position):
                 await steps.run(step, resumption)
             resumption = Resumption()
+        self._are_steps_done = True
         if not artifacts.is_diff_current and (run.generate_diff or run.lease > 1):
             await artifacts.keep_diff(workspace, None)
         await answers.store_setup_commands(self._store, progress, run)

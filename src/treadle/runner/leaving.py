@@ -43,6 +43,7 @@ class End(Enum):
 class Ending:
     end: End
     details: str | None = None
+    is_after_steps: bool = False  # all that were to do are done
 
 
 _STATUS = {End.SUCCESS: RunStatus.SUCCESS, End.FAILED: RunStatus.FAILED, End.KILLED: RunStatus.KILLED}
@@ -124,12 +125,14 @@ class Leaving:
         elif ending.end is End.RELEASED:
             await self._release()
         else:
-            await self._finish(_STATUS[ending.end], ending.details)
+            await self._finish(_STATUS[ending.end], ending)
 
-    async def _finish(self, status: RunStatus, details: str | None) -> None:
+    async def _finish(self, status: RunStatus, ending: Ending) -> None:
         await self._progress.record()
-        clean = self._progress.clean(details) if details is not None else None
-        became = await self._store.finish(self._fence, status, clean, self._clock.now())
+        clean = self._progress.clean(ending.details) if ending.details is not None else None
+        became = await self._store.finish(
+            self._fence, status, clean, self._clock.now(), is_after_steps=ending.is_after_steps
+        )
         if became is RunStatus.NEW:
             log.info("a follow-up waits; the run goes back to the queue")
             await self._queue.announce(self._run.id)

@@ -95,9 +95,20 @@ class PatientStore:
         work = partial(self._store.record, fence, events, now, step=step, has_diff=has_diff, write=write)
         return await self._hold.patiently(work)
 
-    async def finish(self, fence: Fence, status: RunStatus, failure_details: str | None, now: datetime) -> RunStatus:
+    async def finish(
+        self,
+        fence: Fence,
+        status: RunStatus,
+        failure_details: str | None,
+        now: datetime,
+        *,
+        is_after_steps: bool = False,
+    ) -> RunStatus:
         """What became of it: New where a follow-up waits."""
-        return await self._end_claim(fence, lambda: self._store.finish(fence, status, failure_details, now))
+        return await self._end_claim(
+            fence,
+            lambda: self._store.finish(fence, status, failure_details, now, is_after_steps=is_after_steps),
+        )
 
     async def release(self, fence: Fence, now: datetime) -> None:
         async def work() -> RunStatus:

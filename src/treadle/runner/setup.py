@@ -193,7 +193,9 @@ class SetupRunner:
             await workspace.set_aside()
             # What a run has committed may have changed the scripts that the commands call: its result is its own.
             is_source = workspace.prepared.work_sha == workspace.prepared.source_sha
-            is_kept = is_ready and is_source and await archive.keep(workspace, box, digest)
+            # Without a sandbox paths hold the run's name: nobody else could use it.
+            is_shareable = str(self._run.uuid) not in str(self._sandbox.layout(box).work_tree)
+            is_kept = is_ready and is_source and is_shareable and await archive.keep(workspace, box, digest)
             await self._close(sandbox, done, await self._keep_log(output))
             await self._set_status(SetupStatus.READY if is_ready else SetupStatus.FAILED)
         except BaseException:

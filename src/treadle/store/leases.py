@@ -116,10 +116,11 @@ class Leases:
         now: datetime,
         *,
         output: str | None = None,
+        is_after_steps: bool = False,
     ) -> RunStatus:
         def work(session: Session) -> RunStatus:
             run = held(session, fence)
-            instead = go_on(session, run, status, failure_details, now)
+            instead = go_on(session, run, status, failure_details, now, is_after_steps=is_after_steps)
             if instead is not None:
                 return instead
             end(session, run, status, failure_details, now, output=output)

@@ -132,8 +132,8 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         tuple(run_steps),
         status == RunStatus.NEW and not holds_branch,
         traceparent,
-        _SOURCES[source],
-        _PURPOSES[purpose],
+        _SOURCES.get(source, RunSource.API),  # of a newer version: it is still a run
+        _PURPOSES.get(purpose, RunPurpose.CODE),
         None if metadata is None else json.loads(metadata),
         bool(opens_pull_request),
         first_step,

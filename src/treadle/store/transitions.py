@@ -178,18 +178,24 @@ def end(
         session.run(_GIVE_UP_SETUP, repository=run.repository_id)
 
 
-def go_on(session: Session, run: Standing, status: RunStatus, details: str | None, now: datetime) -> RunStatus | None:
+def go_on(
+    session: Session, run: Standing, status: RunStatus, details: str | None, now: datetime, *, is_after_steps: bool
+) -> RunStatus | None:
     """In the place of the end that it would have: New, where a follow-up waits; Killed, where the run is to be killed
-    before that. None when there is nothing to go on with, or the failure was no step's, which would only come again."""
+    before that. None when there is nothing to go on with, or the failure came before the steps: it would only come
+    again."""
     if status is RunStatus.KILLED or session.one(_FOLLOW_UP, run=run.run_id) is None:
         return None
     if run.kill_requested is not None:
         end(session, run, RunStatus.KILLED, details, now)
         return RunStatus.KILLED
     said = _fail_running_step(session, run, details, None, now) if status is RunStatus.FAILED else []
-    if status is RunStatus.FAILED and not said:
+    if status is RunStatus.FAILED and not said and not is_after_steps:
         return None
-    said.append(Draft(EventType.RUN_REQUEUED, {"reason": "follow_up", "lease": run.lease}))
+    why: dict[str, str | int] = {"reason": "follow_up", "lease": run.lease}
+    if status is RunStatus.FAILED and not said and details is not None:
+        why["failureDetails"] = details  # no step's, so nothing else tells of it
+    said.append(Draft(EventType.RUN_REQUEUED, why))
     _move(session, run, RunStatus.NEW, now, said, details=None, lost_workers=0)
     return RunStatus.NEW
 

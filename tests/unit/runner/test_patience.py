@@ -103,9 +103,18 @@ class Forgetful:
         self._is_lost = is_lost
         self.get_run_by_id = store.get_run_by_id
 
-    async def finish(self, fence: Fence, status: RunStatus, details: str | None, now: datetime) -> None:
-        await self._store.finish(fence, status, details, now)
+    async def finish(
+        self,
+        fence: Fence,
+        status: RunStatus,
+        failure_details: str | None,
+        now: datetime,
+        *,
+        is_after_steps: bool = False,
+    ) -> RunStatus:
+        became = await self._store.finish(fence, status, failure_details, now, is_after_steps=is_after_steps)
         self._lose()
+        return became
 
     async def release(self, fence: Fence, now: datetime) -> None:
         await self._store.release(fence, now)
