@@ -8,8 +8,11 @@ const files = document.getElementById("files");
 
 async function fragment(url, kind = "part") {
   const answer = await fetch(url, { headers: { "X-Fragment": kind } });
-  if (!answer.ok) throw new Error(answer.statusText);
+  if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
   const template = document.createElement("template");
+  const matching = answer.headers.get("X-Matching");
+  const said = document.getElementById("matching");
+  if (matching && said) said.textContent = `${matching} of ${said.dataset.all} files`;
   template.innerHTML = await answer.text(); // our own pages: everything in them is escaped, and the CSP lets nothing run
   return template.content;
 }

@@ -65,7 +65,9 @@ class DiffPages:
         shown, following = await self._shown(opened)
         tree = grow(opened.matching)
         if request.headers.get("x-fragment") == "tree":
-            return self._fragment("folder", folder=tree, options=opened.options, skip=0)
+            response = self._fragment("folder", folder=tree, options=opened.options, skip=0)
+            response.headers["X-Matching"] = str(tree.files)
+            return response
         if request.headers.get("x-fragment") == "files":
             return self._fragment("file_list", files=shown, following=following, options=opened.options)
         response = self._site.renderer.page(

@@ -13,8 +13,8 @@ from treadle.web.text import visible
 #: What may end a line on a screen, or begin a terminal's sequence, which `visible` takes away: in code nothing goes.
 _APART = re.compile("[\x1b\r\u2028\u2029]")
 _NAMES = {
-    "\x1b": ("U+001B escape", "␛"),
-    "\r": ("U+000D carriage return", "␍"),
+    "\x1b": ("U+001B escape", "ESC"),
+    "\r": ("U+000D carriage return", "CR"),
     "\u2028": ("U+2028 line separator", "U+2028"),
     "\u2029": ("U+2029 paragraph separator", "U+2029"),
 }

@@ -13,7 +13,7 @@ from treadle.web.pages.diff.markup import code
 from treadle.web.pages.diff.word_diff import Range, changed_words
 from treadle.web.text import count
 
-_CR = '<span class="cr" title="U+000D carriage return">␍</span>'
+_CR = '<span class="cr" title="U+000D carriage return">CR</span>'
 _NO_NEWLINE = '<span class="end-note">no newline at the end</span>'
 
 

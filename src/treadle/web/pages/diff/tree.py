@@ -77,7 +77,8 @@ class _Gardener:
             if not slash or not all(entry.path.startswith(f"{path}{only}/") for entry in entries):
                 break
             name, path = f"{name}/{only}", f"{path}{only}/"
-        if len(entries) <= self._room and depth < MAX_DEPTH:
+        children = {entry.path[len(path) :].partition("/")[0] for entry in entries}
+        if len(children) <= self._room and depth < MAX_DEPTH:
             return self.folder(name, path, entries, depth=depth)
         additions, deletions = sum(each.additions for each in entries), sum(each.deletions for each in entries)
         return Folder(name, path, len(entries), additions, deletions, is_listed=False)
