@@ -84,7 +84,7 @@ class Agents:
         Forbidden.
         """
         require(principal, Permission.RUN)
-        if faults := _prompt_faults(request.prompt) | _model_faults(request.model):
+        if faults := _prompt_faults(request.prompt) | model_faults(request.model):
             raise InvalidInput(faults)
         organization = await self._organizations.get(principal.organization_id)
         repository = await self._repositories.chosen(principal, request.repository_id)
@@ -264,7 +264,7 @@ def _prompt_faults(prompt: str) -> dict[str, list[str]]:
     return {} if prompt.strip() else {"prompt": ["Must not be blank."]}
 
 
-def _model_faults(model: str | None) -> dict[str, list[str]]:
+def model_faults(model: str | None) -> dict[str, list[str]]:
     name = (model or "").strip()
     if not name or (len(name) <= MAX_MODEL_NAME and _MODEL.fullmatch(name)):
         return {}
