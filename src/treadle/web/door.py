@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -145,8 +146,11 @@ class Door:
 
 
 async def form_of(request: Request) -> FormData:
-    """The form of a request, read once, with bounds."""
-    return await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    """The form of a request, read once, with bounds. Raises InvalidInput for one that breaks them, or off."""
+    try:
+        return await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    except HTTPException as error:
+        raise InvalidInput({}, f"The form cannot be read: {error.detail}") from None
 
 
 def csrf_of(token: str) -> str:
