@@ -211,3 +211,14 @@ async def test_an_end_that_is_no_failure_leaves_the_status_alone(world: World, r
         _, fence = await world.claimed(replace(draft, purpose=purpose))
         await world.store.finish(fence, status, None, later(1))
         assert (await world.store.repository(HOME, repository.id)).setup_status is SetupStatus.READY
+
+
+async def test_commands_that_there_were_stay_ready_when_none_better_are_found(
+    world: World, repository: Repository
+) -> None:
+    await world.store.set_setup(repository.id, SetupStatus.GENERATING, commands="make deps")
+    draft = a_draft(repository_id=repository.id)
+    run, fence = await world.claimed(replace(draft, purpose=RunPurpose.SETUP_COMMANDS))
+    assert await ended(world, run, fence, "failed") is RunStatus.FAILED
+    found = await world.store.repository(HOME, repository.id)
+    assert (found.setup_status, found.setup_commands) == (SetupStatus.READY, "make deps")

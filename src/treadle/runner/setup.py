@@ -190,6 +190,7 @@ class SetupRunner:
             async with output.follow():
                 done = await self._call(box, commands, output)
             elapsed, is_ready = self._since(started), done.code == 0
+            _reopen(box)
             await workspace.set_aside()
             # What a run has committed may have changed the scripts that the commands call: its result is its own.
             is_source = workspace.prepared.work_sha == workspace.prepared.source_sha
@@ -290,3 +291,9 @@ def _box(workspace: Workspace) -> Box:
 def _told(done: _Done, end: str) -> str:
     longest = max(map(len, re.findall("`+", end)), default=0)
     return _FAILED.format(how=done.how, end=end.rstrip("\n"), fence="`" * max(3, longest + 1))
+
+
+def _reopen(box: Box) -> None:
+    """Commands may have shut the very directories that the agent begins in."""
+    for directory in (box.work_tree, box.home):
+        directory.chmod(directory.stat().st_mode | 0o700)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, case, func, literal_column, select, update
 
 from treadle.domain.errors import LeaseLost, NotFound
 from treadle.domain.events import Draft, EventType
@@ -74,7 +74,16 @@ _FAIL_RUNNING_STEP = Prepared(
 _GIVE_UP_SETUP = Prepared(
     update(repositories)
     .where(repositories.c.id == bindparam("repository"), repositories.c.url != literal_column("''"))
-    .values(setup_status=literal_column(f"'{SetupStatus.FAILED}'"))
+    .values(
+        # Those that there were are still there, and nobody has seen them fail.
+        setup_status=case(
+            (
+                func.coalesce(repositories.c.setup_commands, literal_column("''")) != literal_column("''"),
+                literal_column(f"'{SetupStatus.READY}'"),
+            ),
+            else_=literal_column(f"'{SetupStatus.FAILED}'"),
+        )
+    )
 )
 _FOLLOW_UP = Prepared(
     select(steps.c.position)

@@ -444,3 +444,10 @@ async def test_there_is_nothing_to_do_without_commands_or_for_an_answer(place: P
 
 def test_lock_files_are_names_and_not_paths() -> None:
     assert not [name for name in LOCK_FILES if "/" in name or not name]
+
+
+async def test_directories_that_they_shut_are_opened_again(place: Place) -> None:
+    setup = await place.setup(await place.repository('chmod 0 "$PWD" "$HOME"'))
+    assert await setup.go() is None
+    assert setup.tree.stat().st_mode & 0o700 == 0o700
+    assert await setup.workspace.changed_paths() == ()
