@@ -16,6 +16,7 @@ from treadle.domain.errors import NotFound
 from treadle.domain.run import Artifact, Run
 from treadle.services.runs import DiffForm
 from treadle.web.door import Visit
+from treadle.web.guests import seen_by_guest
 from treadle.web.pages.diff.diff_view import FileRenderer, FileView
 from treadle.web.pages.diff.index import FileEntry
 from treadle.web.pages.diff.kept import Kept
@@ -28,7 +29,7 @@ from treadle.web.render import HTML, SECURITY_HEADERS
 from treadle.web.site import Site
 
 #: Files that come with the page, and lines of them; what follows is loaded when it is scrolled to.
-FIRST_FILES, FIRST_LINES = 20, 1500
+FIRST_FILES, FIRST_LINES = 20, 800
 
 _YEAR_SECONDS = 365 * 86_400
 
@@ -152,17 +153,18 @@ class DiffPages:
         return await self._artifact(opened.run, DiffForm.PATCH, f"run-{opened.run.id}.patch")
 
     async def json(self, request: Request, visit: Visit) -> Response:
-        run, options = await self._run(request, visit), Options.of(request)
+        run, options = await self._run(request, visit), Options.of(request, visit)
         step = "" if options.step is None else f"-step-{options.step}"
         return await self._artifact(run, diff_name(options.step), f"run-{run.id}{step}.json")
 
     # ---- what they share
 
     async def _run(self, request: Request, visit: Visit) -> Run:
-        return await self._site.services.agents.get(visit.principal, int(request.path_params["run_id"]))
+        shared = seen_by_guest(visit)
+        return shared or await self._site.services.agents.get(visit.principal, int(request.path_params["run_id"]))
 
     async def _open(self, request: Request, visit: Visit) -> Opened:
-        run, options = await self._run(request, visit), Options.of(request)
+        run, options = await self._run(request, visit), Options.of(request, visit)
         artifacts = {each.name: each for each in await self._site.services.runs.artifacts_of(run)}
         artifact = artifacts.get(diff_name(options.step))
         steps, has_patch = steps_of(run, artifacts), DiffForm.PATCH in artifacts

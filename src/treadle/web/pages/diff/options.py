@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
+from treadle.web.door import Visit
+from treadle.web.guests import base_of
 from treadle.web.pages.diff.index import FileEntry
 from treadle.web.pages.diff.rows import Layout
 
@@ -37,14 +39,14 @@ class Options:
     is_whole: bool = False
 
     @classmethod
-    def of(cls, request: Request) -> Self:
+    def of(cls, request: Request, visit: Visit) -> Self:
         """From the request; what makes no sense in it counts as not given."""
         given = request.query_params
         view = given.get("view") or request.cookies.get(LAYOUT_COOKIE)
         line = _LINE.fullmatch(given.get("line", ""))
         number = int(line[2]) if line else None
         return cls(
-            path=f"/runs/{request.path_params['run_id']}/diff",
+            path=f"{base_of(visit, request.path_params.get('run_id', 0))}/diff",
             layout=Layout.SPLIT if view == Layout.SPLIT else Layout.UNIFIED,
             step=_number(given.get("step")),
             filter=given.get("filter", "").strip()[:MAX_FILTER],

@@ -84,17 +84,18 @@ class Channel:
 class Channels:
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._open: dict[int, Channel] = {}
+        self._open: dict[tuple[int, str], Channel] = {}  # by run, and what its links begin with
 
     @asynccontextmanager
-    async def join(self, run: Run, who: str) -> AsyncIterator[Channel]:
+    async def join(self, run: Run, who: str, base: str) -> AsyncIterator[Channel]:
         """`who`: asked for the run."""
-        channel = self._open.get(run.id)
+        key = (run.id, base)
+        channel = self._open.get(key)
         if channel is None or (channel.is_over and run.last_event > channel.newest):  # it was resumed since
-            shown = await show(self._site, run, who=who)
-            channel = self._open.get(run.id)  # somebody else may have been faster
+            shown = await show(self._site, run, base=base, who=who)
+            channel = self._open.get(key)  # somebody else may have been faster
             if channel is None or channel.is_over:
-                channel = self._open[run.id] = Channel(shown, run.last_event)
+                channel = self._open[key] = Channel(shown, run.last_event)
                 channel.task = asyncio.create_task(self._fill(channel, run), name=f"page of run {run.id}")
         channel.watchers += 1
         try:
@@ -102,7 +103,7 @@ class Channels:
         finally:
             channel.watchers -= 1
             if not channel.watchers:
-                await self._close(run.id, channel)
+                await self._close(key, channel)
 
     def html(self, trace: Trace, events: Sequence[Event], base: str) -> str:
         return self._site.renderer.html("run_news.html", items=items(trace, events), base=base)
@@ -127,9 +128,9 @@ class Channels:
             channel.is_over = True
             channel.tell()
 
-    async def _close(self, run_id: int, channel: Channel) -> None:
-        if self._open.get(run_id) is channel:
-            del self._open[run_id]
+    async def _close(self, key: tuple[int, str], channel: Channel) -> None:
+        if self._open.get(key) is channel:
+            del self._open[key]
         if channel.task is not None:
             channel.task.cancel()
             await asyncio.gather(channel.task, return_exceptions=True)

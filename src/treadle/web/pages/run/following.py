@@ -8,6 +8,7 @@ from starlette.responses import Response
 from treadle.api.bodies import whole_number
 from treadle.domain.run import Run
 from treadle.web.door import Visit
+from treadle.web.guests import base_of, is_welcome
 from treadle.web.live import Change, after_of, event_stream
 from treadle.web.pages.run.channels import MAX_BEHIND, Channel, Channels
 from treadle.web.pages.run.page import seen_run
@@ -35,14 +36,14 @@ class Following:
         has_trace = request.query_params.get("trace") != "no"
         who = await author(self._site, run, visit.principal)
         start = run.last_event if after is None or not has_trace else min(after, run.last_event)
-        return event_stream(self._changes(run, visit.view, who, start, has_trace=has_trace))
+        return event_stream(self._changes(run, visit, who, start, has_trace=has_trace))
 
     async def _changes(
-        self, run: Run, view: View, who: str, after: int, *, has_trace: bool
+        self, run: Run, visit: Visit, who: str, after: int, *, has_trace: bool
     ) -> AsyncGenerator[Change, None]:
         sent: dict[str, str] = {}
         seen: Shown | None = None
-        async with self._channels.join(run, who) as channel:
+        async with self._channels.join(run, who, base_of(visit, run.id)) as channel:
             while True:
                 news, html = channel.news, ""
                 if has_trace and after < channel.newest:
@@ -50,8 +51,10 @@ class Following:
                 is_even = not has_trace or after >= channel.newest
                 if is_even and channel.shown is not seen:  # how it stands, once its items are there
                     seen = channel.shown
-                    html += self._changed(seen, view, sent)
+                    html += self._changed(seen, visit.view, sent)
                 if html:
+                    if not await is_welcome(self._site, visit):
+                        return
                     yield Change(html, str(after))
                 elif channel.is_broken:
                     return

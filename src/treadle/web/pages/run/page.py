@@ -12,6 +12,7 @@ from treadle.domain.run import Run
 from treadle.services.sharing import MAX_DAYS
 from treadle.web.door import Visit
 from treadle.web.forms import Form
+from treadle.web.guests import base_of, seen_by_guest
 from treadle.web.pages.run.copies import copies
 from treadle.web.pages.run.finding import FoundPage, find
 from treadle.web.pages.run.local import LocalPage
@@ -28,6 +29,8 @@ TEMPLATE = "run.html"
 
 async def seen_run(site: Site, request: Request, visit: Visit) -> Run:
     """The run of the address. Raises NotFound."""
+    if (shared := seen_by_guest(visit)) is not None:
+        return shared
     run_id: int = request.path_params["id"]
     if not 0 < run_id <= _MAX_ID:
         raise NotFound("There is no such run.")
@@ -47,7 +50,7 @@ class RunPage:
         self._local = LocalPage(site)
 
     async def show(self, request: Request, visit: Visit) -> Response:
-        if request.path_params["id"] > FIRST_LOCAL_SESSION:
+        if request.path_params.get("id", 0) > FIRST_LOCAL_SESSION:
             return await self._local.show(request, visit)
         return await self.page(request, visit, await seen_run(self._site, request, visit))
 
@@ -65,7 +68,9 @@ class RunPage:
         query = request.query_params
         services = self._site.services
         first, last = bounds(run, before=query.get("before", ""), at=query.get("at", ""))
-        shown = await show(self._site, run, who=await author(self._site, run, visit.principal))
+        who, base = await author(self._site, run, visit.principal), base_of(visit, run.id)
+        shown = await show(self._site, run, base=base, who=who)
+        is_guest = visit.view.is_shared
         searched = query.get("q", "").strip()
         return self._site.renderer.page(
             TEMPLATE,
@@ -75,8 +80,8 @@ class RunPage:
             base=shown.base,
             window=await window(services.runs, run, first, last),
             found=await self._find(run, query) if searched else None,
-            copies=copies(run, origin(self._site, request)),
-            links=await services.sharing.list(visit.principal, run),
+            copies=() if is_guest else copies(run, origin(self._site, request)),
+            links=() if is_guest else await services.sharing.list(visit.principal, run),
             share_link=share_link,
             max_days=MAX_DAYS,
             form=form or Form("follow-up"),
@@ -88,13 +93,13 @@ class RunPage:
         run = await seen_run(self._site, request, visit)
         first, last = bounds(run, before=request.query_params.get("before", ""))
         found = await window(self._site.services.runs, run, first, last)
-        html = self._site.renderer.html("run_more.html", base=f"/runs/{run.id}", window=found)
+        html = self._site.renderer.html("run_more.html", base=base_of(visit, run.id), window=found)
         return _fragment(html)
 
     async def search(self, request: Request, visit: Visit) -> Response:
         run = await seen_run(self._site, request, visit)
         found = await self._find(run, request.query_params)
-        html = self._site.renderer.html("run_found.html", base=f"/runs/{run.id}", found=found)
+        html = self._site.renderer.html("run_found.html", base=base_of(visit, run.id), found=found)
         return _fragment(html)
 
     async def _find(self, run: Run, query: Mapping[str, str]) -> FoundPage:
