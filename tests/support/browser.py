@@ -88,6 +88,7 @@ class Person:
             self.page.set_viewport_size({"width": size[0], "height": size[1]})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             kind = "phone" if size == PHONE else scheme
+            self.page.evaluate("scrollTo(0, 0)")  # else what sticks to the top stands in the middle of the picture
             self.page.screenshot(path=ARTIFACTS / f"{name}-{kind}.png", full_page=True)
             wide = self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not wide, f"{name} is wider than the {kind} screen"
