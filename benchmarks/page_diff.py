@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
         sizes = asyncio.run(_fill(service.data))
         with service:
             answer = service.http.post(f"{service.url}/sign-in", data={"by": "key", "key": service.key})
-            if answer.status_code >= 400:  # noqa: PLR2004 - refused
+            if answer.status_code >= 400:
                 raise RuntimeError(f"the page cannot be signed in to: {answer.text[:500]}")
             empty, full = "/runs/1/diff", "/runs/2/diff"
             yield Row(f"the JSON of {FILES} files", sizes[1] / 1e6, "MB")

@@ -207,10 +207,11 @@ class FileRenderer:
 def _coloured(entry: FileEntry, hunk: Hunk, colours: Colours | None) -> Sequence[Coloured]:
     """The old side's colours are those of the hunk's old lines, read as one text; the new side's, those of the whole
     text where it was kept."""
-    old = [line for line in hunk.lines if line.kind is not LineKind.ADDED]
+    kinds = {line.kind for line in hunk.lines}
+    old = [line for line in hunk.lines if line.kind is not LineKind.ADDED] if LineKind.REMOVED in kinds else []
     by_old = dict(zip((line.old for line in old), _spans(entry.old_path or entry.path, old), strict=True))
     if colours is None:
-        new = [line for line in hunk.lines if line.kind is not LineKind.REMOVED]
+        new = [line for line in hunk.lines if line.kind is not LineKind.REMOVED]  # context takes its colours
         by_new = dict(zip((line.new for line in new), _spans(entry.path, new), strict=True))
     else:
         by_new = dict(enumerate(colours[max(0, hunk.new - 1) : hunk.new + 2 * len(hunk.lines)], max(1, hunk.new)))
