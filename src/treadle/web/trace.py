@@ -165,7 +165,9 @@ def _told(event: Event) -> Item:
         title = f"{event.phase or 'Phase'} {title}"
     elif event.step is not None and event.type in {EventType.STEP_STARTED, EventType.STEP_FINISHED}:
         title = f"Step {event.step}{title}"
-    return _item(event, kind, title=title, detail=said.detail, body=said.body, tone=said.tone, link=said.link)
+    # A run that ends with a step says why there.
+    body = "" if event.type is EventType.RUN_FINISHED and event.step is not None else said.body
+    return _item(event, kind, title=title, detail=said.detail, body=body, tone=said.tone, link=said.link)
 
 
 def _item(

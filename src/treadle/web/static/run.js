@@ -27,36 +27,45 @@ const isAtEnd = () => scroller().scrollTop >= lowest() - near;
 
 function goToEnd() {
   isFollowing = true;
-  const go = () => { scroller().scrollTop = lowest(); };
-  go();
-  // What comes into view is measured only then, and may be taller than was thought.
-  requestAnimationFrame(() => { if (isFollowing) go(); });
+  scroller().scrollTop = lowest();
   showEnd();
 }
 
+// What comes into view is measured only then, and may be taller than was thought.
+const grown = new ResizeObserver(() => { if (isFollowing) goToEnd(); });
+
 function showEnd() { toEnd.hidden = isAtEnd() || isOlder; }
 
-let lastTop = 0;
+// Only people stop it: heights that change scroll, too.
+let touched = -Infinity;
 function scrolled() {
-  const top = scroller().scrollTop;
-  if (top < lastTop - 2 && !isAtEnd()) isFollowing = false; // somebody scrolls up
-  else if (isAtEnd()) isFollowing = true;
-  lastTop = top;
+  if (isAtEnd()) isFollowing = true;
+  else if (performance.now() - touched < 400) isFollowing = false;
   showEnd();
 }
 pane.addEventListener("scroll", scrolled, { passive: true });
 addEventListener("scroll", () => { if (narrow.matches) scrolled(); }, { passive: true });
-for (const kind of ["wheel", "touchmove"]) {
-  pane.addEventListener(kind, (event) => { if (event.deltaY < 0 || kind === "touchmove") isFollowing = isAtEnd() && !(event.deltaY < 0); }, { passive: true });
+for (const kind of ["wheel", "touchmove", "keydown", "pointerdown", "pointermove"]) {
+  addEventListener(kind, (event) => {
+    if (kind !== "pointermove" || event.buttons) touched = performance.now();
+    if (event.deltaY < 0 && pane.contains(event.target)) isFollowing = false;
+  }, { passive: true });
 }
 toEnd.addEventListener("click", goToEnd);
 
-// What stands below an element stays where it is on the screen.
+// An element stays where it is on the screen, also while what came above it is measured for the first time.
 function keepingPlace(element, change) {
   const before = element?.getBoundingClientRect().top;
+  const began = performance.now();
   change();
-  if (element?.isConnected) scroller().scrollTop += element.getBoundingClientRect().top - before;
-  lastTop = scroller().scrollTop;
+  let frames = 5;
+  const keep = () => {
+    if (!element?.isConnected || touched > began) return;
+    scroller().scrollTop += element.getBoundingClientRect().top - before;
+    frames -= 1;
+    if (frames) requestAnimationFrame(keep);
+  };
+  keep();
 }
 
 const firstVisible = () => {
@@ -138,7 +147,6 @@ function choose(item) {
   item.classList.add("is-current");
   item.scrollIntoView({ block: narrow.matches ? "center" : "nearest" });
   item.focus({ preventScroll: true });
-  lastTop = scroller().scrollTop;
   showEnd();
 }
 
@@ -255,7 +263,13 @@ function localize() {
 
 // ---- news
 
+let observed = null;
 function refresh() {
+  if (observed !== list()) { // all of it may have been swapped
+    grown.disconnect();
+    observed = list();
+    grown.observe(observed);
+  }
   localize();
   tick();
   if (wanted()) filter();
@@ -275,8 +289,7 @@ document.addEventListener("live-change", () => {
   if (was) { trim(); goToEnd(); } else showEnd();
 });
 
-localize();
-tick();
+refresh();
 setInterval(tick, 1000);
 const asksFor = /^#e(\d+)$/.exec(location.hash);
 if (asksFor && !go(asksFor[1])) {

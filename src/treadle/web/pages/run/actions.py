@@ -43,7 +43,8 @@ class RunActions:
         form = await form_of(request)
         try:
             images = await self._images(form)
-            await self._services.agents.resume(visit.principal, run.id, text_of(form, "prompt"), images)
+            prompt = text_of(form, "prompt").replace("\r\n", "\n")  # as browsers send a line's end
+            await self._services.agents.resume(visit.principal, run.id, prompt, images)
         except (InvalidInput, Conflict, TooLarge) as error:
             said = refused(filled("follow-up", form), _gathered(error), {"prompt": "prompt", "images": "images"})
             return await self._page.page(request, visit, run, form=said, status=HTTPStatus.BAD_REQUEST)
@@ -70,8 +71,14 @@ class RunActions:
     async def share(self, request: Request, visit: Visit) -> Response:
         """The link is shown on the page that comes, and never again: so no redirect."""
         run = await seen_run(self._site, request, visit)
-        days = whole_number(text_of(await form_of(request), "days"))
-        _, token = await self._services.sharing.make(visit.principal, run, days=days or DEFAULT_DAYS)
+        given = text_of(await form_of(request), "days")
+        days = (whole_number(given) or 0) if given else DEFAULT_DAYS
+        try:
+            _, token = await self._services.sharing.make(visit.principal, run, days=days)
+        except (InvalidInput, Conflict) as error:  # not of days of one's own, or too many links
+            said = " ".join(error.faults["days"]) if isinstance(error, InvalidInput) else error.sentence()
+            bad = HTTPStatus.BAD_REQUEST if isinstance(error, InvalidInput) else HTTPStatus.CONFLICT
+            return await self._page.page(request, visit, run, share_error=said, status=bad)
         link = f"{origin(self._site, request)}/shared/{token}"
         return await self._page.page(request, visit, run, share_link=link)
 

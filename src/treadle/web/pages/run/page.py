@@ -62,9 +62,10 @@ class RunPage:
         *,
         form: Form | None = None,
         share_link: str | None = None,
+        share_error: str | None = None,
         status: int = 200,
     ) -> Response:
-        """`form`: a follow-up that was refused; `share_link`: one that was just made."""
+        """`form`: a follow-up that was refused; `share_link`: one that was just made; `share_error`: why none was."""
         query = request.query_params
         services = self._site.services
         first, last = bounds(run, before=query.get("before", ""), at=query.get("at", ""))
@@ -83,6 +84,7 @@ class RunPage:
             copies=() if is_guest else copies(run, origin(self._site, request)),
             links=() if is_guest else await services.sharing.list(visit.principal, run),
             share_link=share_link,
+            share_error=share_error,
             max_days=MAX_DAYS,
             form=form or Form("follow-up"),
             now=services.clock.now(),

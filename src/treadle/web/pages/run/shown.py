@@ -16,8 +16,8 @@ from treadle.web.pages.run.stages import Stage, stages
 from treadle.web.site import Site
 from treadle.web.trace_words import outside
 
-#: A run's diff has a page of its own.
-_DIFFS = frozenset({"diff.json", "diff.patch"})
+#: How the names of diffs end: they have a page of their own.
+_DIFFS = ("diff.json", "diff.patch")
 
 _SOURCES: Mapping[str, str] = {
     "API": "the API", "CHAT": "the page", "GITHUB": "GitHub", "GITHUB_CHECK_SUITE": "a failed check",
@@ -50,8 +50,9 @@ class Shown:
 
     @property
     def failed_step(self) -> Step | None:
-        """The one that the run ended with."""
-        return next((step for step in reversed(self.run.steps) if step.status is StepStatus.FAILED), None)
+        """The one that the run ended with; not one from before it was resumed."""
+        steps = [step for step in self.run.steps if step.position >= self.run.first_step]
+        return next((step for step in reversed(steps) if step.status is StepStatus.FAILED), None)
 
     @property
     def is_stopping(self) -> bool:
@@ -102,7 +103,7 @@ async def show(site: Site, run: Run, *, base: str | None = None, who: str | None
         repository=await _repository(site, run),
         stages=stages(run, marks),
         pulls=[(pull, outside(pull.url)) for pull in pulls],
-        artifacts=[each for each in await services.runs.artifacts_of(run) if each.name not in _DIFFS],
+        artifacts=[each for each in await services.runs.artifacts_of(run) if not each.name.endswith(_DIFFS)],
         is_flagged=await services.agents.is_flagged(run),
         last_mark=marks[-1].number if marks else 0,
     )
