@@ -81,7 +81,7 @@ class Repositories:
         return found[0]
 
     async def of_run(self, organization_id: int, repository_id: int | None, url: str) -> Repository | None:
-        """The one that a run is on: as it was chosen, else the one of that address; None when there is none any more."""
+        """The one that a run is on: as it was chosen, else the one of that address; None when there is none now."""
         if repository_id is None:
             return await self.find(organization_id, url)
         try:
@@ -113,6 +113,10 @@ class Repositories:
         """Opened: its own for the forge, else what its HTTP credentials have for a password. Raises SealBroken."""
         opened = await self._secrets.opened(repository, organization_uuid)
         return opened.get(FORGE_TOKEN) or password_of(git_of(opened))
+
+    async def secret_names(self, repository: Repository) -> frozenset[str]:
+        """What it has: `git_http`, `git_ssh`, `forge_token`; nothing is opened."""
+        return await self._secrets.names(repository)
 
     # ---- what an operator does: local addresses are allowed ----------------------------------------------------------
 

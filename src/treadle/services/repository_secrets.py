@@ -36,6 +36,9 @@ class RepositorySecrets:
             if text is not None
         }
 
+    async def names(self, repository: Repository) -> frozenset[str]:
+        return frozenset(await self.store.repository_secrets(repository.id))
+
     async def opened(self, repository: Repository, organization_uuid: UUID) -> Mapping[str, str]:
         """In the clear, by the same names. Raises SealBroken."""
         return {

@@ -1,6 +1,7 @@
 """Setup commands of repositories: runs that find them out, and runs that look into why they failed."""
 
 import re
+from collections.abc import Sequence
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.identity import Principal
@@ -11,9 +12,13 @@ from treadle.domain.setup_commands import MAX_LINES
 from treadle.ports import Blobs, RunFilter
 from treadle.ports.directory import Directory
 from treadle.services.agents import chosen_engine
+from treadle.services.content import setup_results_of
 from treadle.services.organizations import Organizations
 from treadle.services.repositories import Repositories
 from treadle.services.runs import RunRequest, Runs
+
+#: The latest executions that are listed.
+SHOWN_EXECUTIONS = 20
 
 #: Of a log that is analysed: its end, in bytes.
 MAX_ANALYSED_BYTES = 64 * 1024
@@ -98,6 +103,35 @@ class SetupCommands:
             log=_fenced(log[-MAX_ANALYSED_BYTES:].decode(errors="replace")),
         )
         return await self._ask(principal, repository, text, RunPurpose.LOG_ANALYSIS)
+
+    async def executions(self, principal: Principal, repository_id: int) -> Sequence[SetupSandbox]:
+        """The latest, newest first, in runs that the caller may see. Raises NotFound, Forbidden."""
+        repository = await self._repositories.get(principal, repository_id)
+        found = await self._store.sandboxes(repository.id, limit=SHOWN_EXECUTIONS)
+        if may(principal, Permission.RUNS_OF_OTHERS):
+            return found
+        return [each for each in found if await self._is_seen(principal, each)]
+
+    async def log(self, principal: Principal, repository_id: int, sandbox_id: int) -> tuple[SetupSandbox, bytes]:
+        """An execution and what it said. Raises NotFound, also where its run is not the caller's to see; Conflict while
+        there is no log; Forbidden."""
+        require(principal, Permission.READ)
+        sandbox = await self._store.sandbox(principal.organization_id, sandbox_id)
+        if sandbox.repository_id != repository_id or not await self._is_seen(principal, sandbox):
+            raise NotFound("Sandbox not found.")
+        return sandbox, await self._log(sandbox)
+
+    async def forget(self, repository: Repository) -> None:
+        """Removes what its setup commands left, to be used again: of one that is removed."""
+        await self._blobs.delete_prefix(setup_results_of(repository.uuid))
+
+    async def _is_seen(self, principal: Principal, sandbox: SetupSandbox) -> bool:
+        user_id = None if may(principal, Permission.RUNS_OF_OTHERS) else principal.user_id
+        try:
+            await self._runs.seen(sandbox.run_id, RunFilter(principal.organization_id, user_id))
+        except NotFound:
+            return False
+        return True
 
     async def _log(self, sandbox: SetupSandbox) -> bytes:
         if sandbox.log_blob is None:
