@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 
-NAMES = ("cli", "api", "list_page", "page", "diff", "main_job", "many_runs", "claims", "messages", "wide")
+NAMES = ("cli", "api", "list_page", "page", "page_diff", "diff", "main_job", "many_runs", "claims", "messages", "wide")
 
 
 def main() -> None:
