@@ -48,6 +48,8 @@ class RunActions:
         except (InvalidInput, Conflict, TooLarge) as error:
             said = refused(filled("follow-up", form), _gathered(error), {"prompt": "prompt", "images": "images"})
             return await self._page.page(request, visit, run, form=said, status=HTTPStatus.BAD_REQUEST)
+        finally:
+            await form.close()  # its files
         return _back(run)
 
     async def again(self, request: Request, visit: Visit) -> Response:
