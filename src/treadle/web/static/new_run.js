@@ -138,8 +138,9 @@ async function offerBranches() {
     const found = await answer.json();
     if (mine !== asked) return;
     branches.append(...found.names.map((name) => new Option(name, name)));
-    const more = found.more ? `, the first ${found.names.length} offered` : "";
-    said.textContent = found.said ? `No branches can be offered: ${found.said}` : `${found.names.length + found.more} there${more}.`;
+    const all = found.names.length + found.more;
+    if (found.said) said.textContent = `No branches can be offered: ${found.said}`;
+    else said.textContent = found.more ? `${found.names.length} of ${all} branches are offered.` : `${all} ${all === 1 ? "branch is" : "branches are"} offered.`;
   } catch { /* the field works without */ }
 }
 

@@ -26,6 +26,7 @@ def routes(site: Site) -> Sequence[Route]:
         Route("/runs/{id:int}/again", behind(actions.again), methods=["POST"]),
         Route("/runs/{id:int}/ban", behind(actions.ban), methods=["POST"]),
         Route("/runs/{id:int}/unban", behind(actions.unban), methods=["POST"]),
+        Route("/runs/{id:int}/share", behind(actions.links), methods=["GET"]),
         Route("/runs/{id:int}/share", behind(actions.share), methods=["POST"]),
         Route("/runs/{id:int}/share/{link:int}", behind(actions.unshare), methods=["POST"]),
     ]

@@ -70,6 +70,10 @@ class RunActions:
         await self._services.agents.allow(visit.principal, run.id)
         return _back(run)
 
+    async def links(self, request: Request, visit: Visit) -> Response:
+        """Of somebody who comes back to the address of a link that was made: they are listed on the run's page."""
+        return _back(await seen_run(self._site, request, visit))
+
     async def share(self, request: Request, visit: Visit) -> Response:
         """The link is shown on the page that comes, and never again: so no redirect."""
         run = await seen_run(self._site, request, visit)
