@@ -42,6 +42,15 @@ async def test_it_has_the_runs_that_it_holds_now(world: World) -> None:
     assert [(one.name, one.running) for one in await world.store.workers(NOW)] == [("idle", 0), ("worker", 2)]
 
 
+async def test_who_holds_a_run_is_known_while_it_runs(world: World) -> None:
+    (held, _), (ended, fence) = await world.claimed(), await world.claimed()
+    await world.run()
+    assert await world.store.holders(held.organization_id) == dict.fromkeys((held.id, ended.id), "worker")
+    await world.store.finish(fence, RunStatus.SUCCESS, None, later(1))
+    assert await world.store.holders(held.organization_id) == {held.id: "worker"}
+    assert await world.store.holders(held.organization_id + 1) == {}
+
+
 async def test_one_that_is_silent_for_long_is_forgotten(world: World) -> None:
     silent = SILENCE.total_seconds()
     await world.store.report_worker(replace(REPORT, name="killed"))

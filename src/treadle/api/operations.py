@@ -15,9 +15,7 @@ from treadle.api.health import Readiness, health_routes
 from treadle.api.problems import Problem, on_http_error, on_unexpected
 from treadle.domain.errors import Forbidden
 from treadle.domain.identity import Role
-
-#: The id of the organization that the first start made.
-FIRST_ORGANIZATION = 1
+from treadle.services.house import FIRST_ORGANIZATION
 
 #: Of Prometheus's text format.
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"

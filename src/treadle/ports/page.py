@@ -185,6 +185,9 @@ class WorkerStore(Protocol):
     async def workers(self, since: datetime) -> Sequence[WorkerReport]:
         """Those seen since then, by name."""
 
+    async def holders(self, organization_id: int) -> Mapping[int, str]:
+        """Which worker has each of the organization's Running runs: its name by the run's id."""
+
 
 class PageStore(SessionStore, ShareStore, RunFinder, UsageStore, WorkerStore, Protocol):
     """All of it."""

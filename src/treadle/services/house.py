@@ -10,6 +10,9 @@ from treadle.domain.identity import Principal, Role
 from treadle.ports import Clock, RunStore, Statistics
 from treadle.ports.page import WorkerReport, WorkerStore
 
+#: The id of the organization that the first start made.
+FIRST_ORGANIZATION = 1
+
 #: A worker that has said nothing for so long, in seconds, is not shown any more; they report every 10.
 WORKER_GONE_SECONDS = 300
 #: One that has said nothing for so long, in seconds, is said to be late.
@@ -46,13 +49,23 @@ class House:
         self._store = store
         self._clock = clock
 
+    async def holders(self, principal: Principal) -> Mapping[int, str]:
+        """Which worker has each Running run of the caller's own organization: its name by the run's id. Raises
+        Forbidden."""
+        self._require(principal)
+        return await self._store.holders(principal.organization_id)
+
     async def state(self, principal: Principal) -> HouseState:
-        """Raises Forbidden for all but an ADMIN."""
-        if principal.role is not Role.ADMIN:
-            raise Forbidden("Only an ADMIN may see the state of the system.")
+        """Raises Forbidden for all but an ADMIN of the first organization, who runs the house: it is all
+        organizations'."""
+        self._require(principal)
         now = self._clock.now()
         workers = await self._store.workers(now - timedelta(seconds=WORKER_GONE_SECONDS))
         statistics = await self._store.statistics(now)
         known = {worker.name for worker in workers}
         unreported = {name: count for name, count in statistics.by_worker.items() if name not in known}
         return HouseState(now, workers, unreported, statistics)
+
+    def _require(self, principal: Principal) -> None:
+        if principal.role is not Role.ADMIN or principal.organization_id != FIRST_ORGANIZATION:
+            raise Forbidden("The state of the system is for admins of the first organization.")

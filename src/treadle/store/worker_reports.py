@@ -1,15 +1,16 @@
 """What workers say of themselves, and how many runs each holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, select
 
+from treadle.domain.states import RunStatus
 from treadle.ports.page import WorkerReport
 from treadle.store.figures import BY_WORKER
-from treadle.store.prepared import Prepared, Row, put_into
+from treadle.store.prepared import Prepared, Row, constant, put_into
 from treadle.store.session import Executor, Session
-from treadle.store.tables import workers
+from treadle.store.tables import runs, workers
 from treadle.store.values import date_of, micros, plain
 
 #: A worker that has said nothing for so long is forgotten when another one reports: it was killed.
@@ -28,6 +29,12 @@ _silent = (
 )
 FORGET_SILENT = Prepared(delete(workers).where(workers.c.name.in_(_silent)))
 SEEN = Prepared(select(*workers.columns).where(workers.c.date_seen >= bindparam("since")))
+# Few rows, however many runs there are: the index of those that are alive has them.
+HOLDERS = Prepared(
+    select(runs.c.id, runs.c.worker).where(
+        runs.c.organization_id == bindparam("organization"), runs.c.status == constant(RunStatus.RUNNING)
+    )
+)
 
 
 class WorkerReports:
@@ -63,6 +70,10 @@ class WorkerReports:
             return tuple(_report_of(row, running.get(row[0], 0)) for row in rows)
 
         return await self._executor.read(work)
+
+    async def holders(self, organization_id: int) -> Mapping[int, str]:
+        rows = await self._executor.read(lambda session: session.all(HOLDERS, organization=organization_id))
+        return {run_id: worker or "" for run_id, worker in rows}
 
 
 def _report_of(row: Row, running: int) -> WorkerReport:

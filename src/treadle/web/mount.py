@@ -11,7 +11,21 @@ from treadle.api.deps import Services
 from treadle.settings import Settings
 from treadle.web.assets import asset_routes
 from treadle.web.door import Door, see_other
-from treadle.web.pages import account, diff, keys, members, new_run, oidc, repositories, run, runs, shared, sign_in
+from treadle.web.pages import (
+    account,
+    diff,
+    keys,
+    members,
+    new_run,
+    oidc,
+    repositories,
+    run,
+    runs,
+    shared,
+    sign_in,
+    system,
+    usage,
+)
 from treadle.web.pages import settings as settings_page
 from treadle.web.render import Renderer
 from treadle.web.site import Site
@@ -25,6 +39,8 @@ PAGES: Sequence[Callable[[Site], Sequence[Route]]] = (
     members.routes,
     keys.routes,
     repositories.routes,
+    usage.routes,
+    system.routes,
     runs.routes,
     new_run.routes,
     run.routes,

@@ -39,3 +39,14 @@ async def test_it_is_for_administrators(here: Deployment, role: Role) -> None:
     member = await here.member("ada@example.com", role)
     with pytest.raises(Forbidden):
         await here.services.house.state(await here.services.identity.authenticate(member.key))
+
+
+async def test_it_is_for_those_who_run_the_house(here: Deployment) -> None:
+    """It is of all organizations: the admin of another one is a tenant."""
+    other = await here.services.identity.add_organization("Other")
+    tenant = await here.member("tenant@example.com", Role.ADMIN, organization=other)
+    principal = await here.services.identity.authenticate(tenant.key)
+    with pytest.raises(Forbidden):
+        await here.services.house.state(principal)
+    with pytest.raises(Forbidden):
+        await here.services.house.holders(principal)
