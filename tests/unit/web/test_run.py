@@ -525,6 +525,18 @@ async def test_a_run_that_is_over_ends_its_stream(here: Deployment) -> None:
             kinds.append((await stream.next())[0])
 
 
+async def test_a_stream_ends_with_its_session(here: Deployment) -> None:
+    run, fence = await running(here)
+    async with followed(here, run) as stream:
+        await stream.next()
+        principal = await here.services.identity.authenticate(here.admin.key)
+        await here.services.sessions.revoke_all(principal)
+        await here.store.record(fence, [said("a secret")], here.clock.now())
+        here.signals.notify(run.id)
+        with pytest.raises((StopAsyncIteration, RuntimeError)):
+            await stream.next()
+
+
 async def test_streams_end_with_the_process(here: Deployment) -> None:
     run, _ = await running(here)
     async with followed(here, run) as stream:

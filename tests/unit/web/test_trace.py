@@ -63,7 +63,7 @@ def test_every_type_of_event_is_shown(type_: EventType) -> None:
         (EventType.RUN_RESUMED, {"text": "And?"}, "Resumed with a follow-up And?"),
         (EventType.RUN_KILL_REQUESTED, {}, "Somebody asked to stop it"),
         (EventType.RUN_FINISHED, {"status": "Success"}, "Done"),
-        (EventType.RUN_FINISHED, {"status": "Failed", "failureDetails": "No disk."}, "The run failed No disk."),
+        (EventType.RUN_FINISHED, {"status": "Failed", "failureDetails": "Said with its step."}, "The run failed"),
         (EventType.RUN_FINISHED, {"status": "Killed"}, "The run was stopped"),
         (EventType.STEP_STARTED, {"text": "Do it"}, "Step 2 Do it"),
         (EventType.STEP_STARTED, {"text": "Look", "isCommitable": False}, "Step 2, analysis only Look"),
@@ -199,6 +199,11 @@ def test_an_answer_that_was_just_said_is_not_said_twice() -> None:
     trace.read(event(EventType.ENGINE_TEXT, {"text": "All done."}))
     assert trace.read(event(EventType.PHASE_FINISHED, {"output": "All done.\n"})).body == ""
     assert trace.read(event(EventType.PHASE_FINISHED, {"output": "Something else"})).body == "Something else"
+
+
+def test_a_run_that_fails_between_its_steps_says_why() -> None:
+    data = {"status": "Failed", "failureDetails": "No disk."}
+    assert Trace().read(event(EventType.RUN_FINISHED, data, step=None)).body == "No disk."
 
 
 @pytest.mark.parametrize(

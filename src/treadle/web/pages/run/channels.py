@@ -55,6 +55,7 @@ class Channel:
 
     def __init__(self, shown: Shown, start: int) -> None:
         self.shown = shown
+        self.parts: dict[str, str] = {}  # of the page, as HTML: those that are the same for all
         self.first = self.newest = start
         self.is_over = False
         self.is_broken = False
@@ -120,6 +121,7 @@ class Channels:
                 if any(event.type not in _ONLY_TRACE for event in page):
                     now = await again(self._site, run)
                     channel.shown = await show(self._site, now, base=base, who=channel.shown.who)
+                    channel.parts = {}
                 channel.tell()
         except Exception:  # noqa: BLE001 - logged, whatever it is; those who watch come back
             structlog.get_logger(__name__).exception("run_page_failed", run=str(run.uuid))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from treadle.api.bodies import whole_number
 from treadle.domain.run import Run
 from treadle.web.door import Visit
-from treadle.web.guests import base_of, is_welcome
+from treadle.web.guests import Guest, base_of, is_welcome
 from treadle.web.live import Change, after_of, event_stream
 from treadle.web.pages.run.channels import MAX_BEHIND, Channel, Channels
 from treadle.web.pages.run.page import seen_run
@@ -19,6 +19,9 @@ from treadle.web.site import Site
 
 #: The parts of the page that change, each an element of its own.
 PARTS = ("head", "failure", "stages", "usage", "actions")
+
+#: Of those, what is made for each viewer: its forms.
+_OWN = frozenset({"actions"})
 
 #: Frames that are sent at a time.
 _FRAMES = 8
@@ -51,9 +54,9 @@ class Following:
                 is_even = not has_trace or after >= channel.newest
                 if is_even and channel.shown is not seen:  # how it stands, once its items are there
                     seen = channel.shown
-                    html += self._changed(seen, visit.view, sent)
+                    html += self._changed(channel, visit.view, sent)
                 if html:
-                    if not await is_welcome(self._site, visit):
+                    if not await self._may_see_more(visit):
                         return
                     yield Change(html, str(after))
                 elif channel.is_broken:
@@ -84,11 +87,21 @@ class Following:
         found = await window(self._site.services.runs, run, *bounds(run))
         return self._site.renderer.html("run_anew.html", window=found, base=channel.shown.base), found.last
 
-    def _changed(self, shown: Shown, view: View, sent: dict[str, str]) -> str:
+    async def _may_see_more(self, visit: Visit) -> bool:
+        """Whether the link, or the session, still counts."""
+        if isinstance(visit, Guest):
+            return await is_welcome(self._site, visit)
+        return await self._site.services.sessions.principal(visit.token) is not None
+
+    def _changed(self, channel: Channel, view: View, sent: dict[str, str]) -> str:
         found = ""
         now = self._site.services.clock.now()
         for part in PARTS:
-            html = self._site.renderer.html("run_part.html", part=part, shown=shown, view=view, now=now)
+            html = channel.parts.get(part)
+            if html is None:
+                html = self._site.renderer.html("run_part.html", part=part, shown=channel.shown, view=view, now=now)
+                if part not in _OWN:
+                    channel.parts[part] = html
             if sent.get(part) != html:
                 found += html
                 sent[part] = html
