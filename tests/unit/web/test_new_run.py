@@ -354,6 +354,10 @@ async def test_members_may_and_who_has_no_role_may_not(there: Pages) -> None:
     person = await there.signed_in(member.key)
     run = await started(there, await send(person))
     assert run.user_id == member.user.id
+    await there.here.services.identity.set_role(1, member.user.id, None)
+    there.here.clock.advance(10)
+    assert (await send(person, token="another-form-of-mine")).status_code in {303, 403}
+    assert len(await runs(there.here)) == 1
 
 
 async def test_the_allowance_of_the_month_counts(there: Pages) -> None:
