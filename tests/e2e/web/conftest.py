@@ -6,7 +6,7 @@ import pytest
 from tests.support.browser import Chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its loop must end before tests that are coroutines begin
 def chromium() -> Iterator[Chromium]:
     with Chromium() as running:
         yield running
