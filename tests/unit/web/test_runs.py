@@ -20,6 +20,7 @@ from treadle.web.door import COOKIE
 from treadle.web.pages.runs import board
 from treadle.web.pages.runs.board import Board, Scope
 from treadle.web.pages.runs.filters import Filters
+from treadle.web.pages.runs.handlers import RunsPage
 from treadle.web.pages.runs.rows import Names, row_of, short_address
 from treadle.web.render import Renderer
 from treadle.web.site import Site
@@ -144,3 +145,39 @@ async def test_the_board_tells_each_change_once_to_all(here: Deployment, monkeyp
         assert fence.lease == 1
     async with lists.watch(scope) as again:
         assert await asyncio.wait_for(again.get(), 5) is not None
+
+
+async def test_a_page_that_was_away_is_told_of_what_changed_meanwhile(here: Deployment) -> None:
+    lists = Board(Site(here.services, here.settings, Renderer(here.clock), None))  # type: ignore[arg-type]  # no door
+    scope = Scope(here.admin.organization.id, None)
+    await here.start()
+    here.clock.advance(60)
+    left = here.clock.now()
+    assert [run.id for change in await lists.missed(scope, left) for run in change.runs] == []
+    await here.start(branchWork="other")
+    here.clock.advance(3600)
+    (change,) = await lists.missed(scope, left)
+    assert [run.id for run in change.runs] == [2]
+    assert change.counts[RunStatus.NEW] == 2
+    assert change.date == here.clock.now()
+
+
+async def test_a_change_is_made_html_once_for_all_who_watch(here: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    await here.start()
+    made = list[str]()
+    real = Renderer.fragment
+
+    def fragment(self: Renderer, template: str, block: str, **values: object) -> str:
+        made.append(block)
+        return real(self, template, block, **values)
+
+    monkeypatch.setattr(Renderer, "fragment", fragment)
+    site = Site(here.services, here.settings, Renderer(here.clock), None)  # type: ignore[arg-type]  # no door is needed
+    page = RunsPage(site, Board(site))
+    change = board.Change(here.clock.now(), [await here.store.get_run_by_id(1)], {RunStatus.NEW: 1})
+    signed_in = await here.services.sessions.sign_in_with_key(here.admin.key, Visitor("127.0.0.1", "test"))
+    who = signed_in.principal
+    shown = [await page._shown(change, filters, who) for filters in (Filters(), Filters(), Filters(text="x"))]
+    assert made == ["changes", "changes"]
+    assert shown[0] == shown[1] != shown[2]
+    assert 'href="/runs/1"' in shown[0].html

@@ -1,7 +1,7 @@
 """The live list: one look at the store a second for all who watch the same runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +21,9 @@ LOOK_SECONDS = 1.0
 #: Runs that one look tells of at most; the next tells of the rest.
 MAX_CHANGED = 200
 
+#: Looks that a page that was away catches up with; of more it shows what it had.
+_LOOKS = 5
+
 #: What a watcher may be behind, in looks: one that reads no more is let go, and comes back.
 MAX_WAITING = 30
 
@@ -38,10 +41,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Runs that were written to, the oldest write first; and how many there are by their status."""
+    """Runs that were written to until `date`, the oldest write first; and how many there are by their status. `html`:
+    what is shown of it, by the filters: made once for all who watch."""
 
+    date: datetime
     runs: Sequence[Run]
-    counts: dict[RunStatus, int]
+    counts: Mapping[RunStatus, int]
+    html: dict[Hashable, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(slots=True)
@@ -75,12 +81,26 @@ class Board:
                 channel.task.cancel()
                 await asyncio.gather(channel.task, return_exceptions=True)
 
+    async def missed(self, scope: Scope, since: datetime) -> Sequence[Change]:
+        """What changed before somebody began to watch who has a page of then."""
+        found, counts = list[Change](), await self._finder.count_by_status(scope.organization_id, scope.user_id)
+        since -= _OVERLAP
+        while len(found) < _LOOKS:
+            date = self._clock.now()
+            runs = await self._finder.runs_changed(scope.organization_id, scope.user_id, since=since, limit=MAX_CHANGED)
+            found.append(Change(date, runs, counts))
+            if len(runs) < MAX_CHANGED or runs[-1].date_updated <= since:
+                break
+            since = runs[-1].date_updated
+        return found
+
     async def _look(self, scope: Scope, channel: _Channel) -> None:
         since = self._clock.now() - _OVERLAP
         told: dict[int, tuple[datetime, RunStatus]] = {}
         counts: dict[RunStatus, int] = {}
         try:
             while True:
+                date = self._clock.now()
                 try:
                     changed = await self._finder.runs_changed(
                         scope.organization_id, scope.user_id, since=since, limit=MAX_CHANGED
@@ -95,7 +115,7 @@ class Board:
                     told = {run.id: (run.date_updated, run.status) for run in changed}
                     if fresh or now_counts != counts:
                         counts = now_counts
-                        _tell(channel, Change(fresh, counts))
+                        _tell(channel, Change(date, fresh, counts))
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             _tell(channel, None)
