@@ -27,10 +27,13 @@ class Bar:
     said: str
 
 
-def bars(title: str, shown: Sequence[Bar], classes: Sequence[str], *, words: Callable[[float], str]) -> Markup:
-    """A bar each, stacked of its parts; `classes` are the parts', `words` how a number on the axis is written."""
+def bars(
+    title: str, shown: Sequence[Bar], classes: Sequence[str], *, words: Callable[[float], str], least_step: float = 0.0
+) -> Markup:
+    """A bar each, stacked of its parts; `classes` are the parts', `words` how a number on the axis is written. Lines
+    are `least_step` apart at least."""
     top = max((math.fsum(bar.parts) for bar in shown), default=0.0)
-    step = nice_step(top)
+    step = max(nice_step(top), least_step)
     ceiling = max(step, math.ceil(top / step - 1e-9) * step)
     inner, tall = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
     drawn = [_axis(ceiling, step, tall, words)]

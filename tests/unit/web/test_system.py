@@ -50,7 +50,7 @@ async def test_it_shows_who_works_on_what_and_what_waits(there: Pages) -> None:
     here.clock.advance(20)
     answer = await person.get(PATH)
     page = text(answer)
-    assert "1 running 5 of 6 slots are free 2 queued 1 of these wait for their work branch 20 s" in page
+    assert "1 running 5 of 6 slots are free 2 queued 1 wait for their branch 20 s" in page
     assert "one at work 1 of 4 1 of 4 bubblewrap" in page
     assert "full paused: its disk is full 0 of 4" in page
     assert "old free 0 of 2 0 of 2 bubblewrap 0.0.9 not this one" in page

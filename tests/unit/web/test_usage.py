@@ -62,7 +62,7 @@ async def test_a_member_sees_its_own_and_others_everybodys(there: Pages) -> None
         person = await there.signed_in(people[role].key)
         page = text(await person.get(PATH))
         assert "Everybody\N{RIGHT SINGLE QUOTATION MARK}s runs" in page
-        assert "$8.75 cost 2 runs 50% of those that ended succeeded" in page
+        assert "$8.75 cost 2 runs 50% succeeded" in page
         assert "By user User Cost Share Runs Succeeded Failed Tokens Admin $7.50 86% 1 0 1 1.2k member $1.25" in page
         assert "acme/<tools> $7.50" in page
         own = text(await person.get(f"{PATH}?whose=own"))
@@ -77,7 +77,7 @@ async def test_nothing_of_another_organization_is_counted(there: Pages) -> None:
     other = await there.here.services.identity.add_organization("Other")
     tenant = await there.here.member("tenant@treadle.test", Role.ADMIN, organization=other)
     page = text(await (await there.signed_in(tenant.key)).get(PATH))
-    assert "$0 cost 0 runs \N{EN DASH} of those that ended" in page
+    assert "$0 cost 0 runs \N{EN DASH} succeeded" in page
     assert "Nothing in these days." in page
 
 

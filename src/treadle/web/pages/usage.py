@@ -150,7 +150,7 @@ def _runs_chart(rows: Sequence[UsageRow]) -> Markup:
         for row in rows
     ]
     total = sum(row.runs for row in rows)
-    return charts.bars(f"Runs over time, {total} in all", shown, _RUNS, words=_whole)
+    return charts.bars(f"Runs over time, {total} in all", shown, _RUNS, words=_whole, least_step=1)
 
 
 def _short(day: str) -> str:
@@ -162,4 +162,4 @@ def _dollars(number: float) -> str:
 
 
 def _whole(number: float) -> str:
-    return count(int(number)) if number == int(number) else ""
+    return count(int(number))
