@@ -39,14 +39,29 @@ INNER = {
     "treadle.cli.machine:_PORT_SECONDS",
     "treadle.command.pipes:_MAX_PIPE_BYTES",
     "treadle.command.pipes:_READ_BYTES",
+    "treadle.domain.diff_contents:_HEADER_BYTES",  # of what Treadle itself writes
     "treadle.domain.patch:_BLOCK_BYTES",
     "treadle.domain.raw_diff:_BATCH_BYTES",
     "treadle.engines.dummy_cli:_BLOCK_BYTES",
     "treadle.joined_writes:MAX_WAITING",
     "treadle.sandbox.supervise:_REAP_SECONDS",
     "treadle.sdk._event_flows:_REOPEN_SECONDS",
+    "treadle.services.passwords:_HASH_BYTES",
+    "treadle.services.passwords:_SALT_BYTES",
+    "treadle.services.sessions:_MAX_TOKEN",  # no token of ours comes near
+    "treadle.services.sharing:_MAX_TOKEN",  # nor here
     "treadle.telemetry.instruments:_POLL_SECONDS",
+    "treadle.web.pages.diff.index:_HEAD_BYTES",  # of what Treadle itself writes
+    "treadle.web.pages.diff.index:_TAIL_BYTES",
+    "treadle.web.pages.diff.lines:_HEADER_BYTES",
+    "treadle.web.pages.diff.lines:_SHOWN_BYTES",  # what MAX_SHOWN_LINE may take as JSON
+    "treadle.web.pages.diff.lines:_TAIL_BYTES",
+    "treadle.web.pages.new_run.uploads:_BESIDE_BYTES",  # room for fields that have bounds of their own
+    "treadle.web.pages.new_run.uploads:_CHUNK_BYTES",
+    "treadle.web.pages.run.local:_MAX_ID",  # no database counts further
+    "treadle.web.pages.run.page:_MAX_ID",
     "treadle.workspace.diff_files:_DIFF_CHUNK_BYTES",
+    "treadle.workspace.diff_files:_LOOKED_AT_BYTES",  # how far git looks for a NUL
     "treadle.workspace.index_file:BACKDATED_SECONDS",
     "treadle.workspace.index_file:_SHA1_BYTES",
     "treadle.workspace.locks:POLL_SECONDS",
