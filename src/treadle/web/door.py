@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
+from treadle.api.bodies import header, refuse_longer
 from treadle.api.problems import RETRY_SECONDS, unavailable, unexpected
 from treadle.domain.errors import (
     Conflict,
@@ -31,6 +32,12 @@ COOKIE = "treadle_session"
 
 #: Fields of a form, files in it, and bytes of one field.
 MAX_FIELDS, MAX_FILES, MAX_FIELD_BYTES = 500, 20, 1 << 20
+
+#: Bytes of a form, where its page takes no more.
+MAX_FORM_BYTES = 8 << 20
+
+#: Above this no database counts.
+_LAST_ID = 2**63 - 1
 
 _SAFE = frozenset({"GET", "HEAD"})
 
@@ -58,11 +65,13 @@ class Door:
         self._origin = _origin(public_url) if public_url else None
         self.is_secure = public_url is not None and public_url.startswith("https:")
 
-    def page(self, handler: Page) -> Endpoint:
-        """`handler` for signed-in people; others are sent to sign in, and come back. What it raises becomes a page."""
+    def page(self, handler: Page, *, most_bytes: int = MAX_FORM_BYTES) -> Endpoint:
+        """`handler` for signed-in people; others are sent to sign in, and come back. What it raises becomes a page.
+        `most_bytes`: of a form, with its files."""
 
         async def endpoint(request: Request) -> Response:
             try:
+                _require_bounds(request, most_bytes)
                 visit = await self._visit(request)
                 if visit is None:
                     return self._to_sign_in(request)
@@ -73,6 +82,8 @@ class Door:
                 raise
             except Exception as error:  # noqa: BLE001 - the last place that can say anything to whoever looks
                 return self.refusal(request, error)
+            finally:
+                await request.close()  # the files of its form
 
         return endpoint
 
@@ -81,6 +92,7 @@ class Door:
 
         async def endpoint(request: Request) -> Response:
             try:
+                _require_bounds(request, MAX_FORM_BYTES)
                 if request.method not in _SAFE:
                     self._require_own_origin(request)
                 return await handler(request)
@@ -88,6 +100,8 @@ class Door:
                 raise
             except Exception as error:  # noqa: BLE001 - as above
                 return self.refusal(request, error)
+            finally:
+                await request.close()
 
         return endpoint
 
@@ -143,6 +157,19 @@ class Door:
         own = {_origin(str(request.base_url)), self._origin}
         if origin is not None and _origin(origin) not in own:
             raise Forbidden("This form does not come from here.")
+
+
+def _require_bounds(request: Request, most_bytes: int) -> None:
+    """Before anything is read or looked up. Raises NotFound for an id that nothing can have, TooLarge, and InvalidInput
+    for a form that does not say how large it is, as no browser's does."""
+    if any(isinstance(value, int) and value > _LAST_ID for value in request.path_params.values()):
+        raise NotFound("There is nothing here.")
+    if request.method in _SAFE:
+        return
+    if header(request, b"transfer-encoding"):
+        raise InvalidInput({}, "The form does not say how large it is.")
+    said = f"A form with its files may hold at most {most_bytes >> 20:,} MiB here."
+    refuse_longer(request, most_bytes, TooLarge(said))
 
 
 async def form_of(request: Request) -> FormData:

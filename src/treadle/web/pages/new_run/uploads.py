@@ -6,16 +6,12 @@ from contextlib import suppress
 from uuid import UUID
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
-from starlette.responses import Response
 
-from treadle.api.bodies import header, whole_number
-from treadle.domain.errors import Conflict, InvalidInput, NotFound, TooLarge
+from treadle.domain.errors import Conflict, NotFound, TooLarge
 from treadle.domain.identity import Principal
 from treadle.domain.run import StoredFile
 from treadle.services.files import Files
 from treadle.services.run_rules import MAX_FILES
-from treadle.web.door import Endpoint
 from treadle.web.site import Site
 
 #: Bytes of a whole form, with its files; or one file of the largest size, if that is more.
@@ -31,25 +27,6 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def most_bytes(site: Site) -> int:
     """Of a whole form."""
     return max(MAX_FORM_BYTES, site.settings.max_file_bytes + _BESIDE_BYTES)
-
-
-def bounded(site: Site, endpoint: Endpoint) -> Endpoint:
-    """Refuses a form that is too large before any of it is read, and closes its files at the end."""
-
-    async def within(request: Request) -> Response:
-        declared = whole_number(header(request, b"content-length"))
-        if declared is None:  # no browser leaves it out
-            fault = InvalidInput({}, "The form does not say how large it is.")
-            return site.door.refusal(request, fault)
-        if declared > most_bytes(site):
-            said = f"A form with its files may hold at most {most_bytes(site) >> 20:,} MiB."
-            return site.door.refusal(request, TooLarge(said, hint="Upload some first: `treadle files upload`."))
-        try:
-            return await endpoint(request)
-        finally:
-            await request.close()
-
-    return within
 
 
 async def kept(files: Files, principal: Principal, form: FormData) -> list[StoredFile]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from starlette.routing import Route
 
+from treadle.web.pages.new_run.uploads import most_bytes
 from treadle.web.pages.run.actions import RunActions
 from treadle.web.pages.run.files import RunFiles
 from treadle.web.pages.run.following import Following
@@ -22,7 +23,11 @@ def routes(site: Site) -> Sequence[Route]:
         Route("/runs/{id:int}/events/{number:int}", behind(files.event)),
         Route("/runs/{id:int}/artifacts/{name}", behind(files.artifact)),
         Route("/runs/{id:int}/kill", behind(actions.kill), methods=["POST"]),
-        Route("/runs/{id:int}/resume", behind(actions.resume), methods=["POST"]),
+        Route(
+            "/runs/{id:int}/resume",
+            behind(actions.resume, most_bytes=most_bytes(site)),
+            methods=["POST"],
+        ),
         Route("/runs/{id:int}/again", behind(actions.again), methods=["POST"]),
         Route("/runs/{id:int}/ban", behind(actions.ban), methods=["POST"]),
         Route("/runs/{id:int}/unban", behind(actions.unban), methods=["POST"]),

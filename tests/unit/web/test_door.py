@@ -1,0 +1,56 @@
+"""What the door refuses before a page sees it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.deployment import deployed
+from tests.support.pages import HOST, Pages, looking, text
+
+from treadle.web.door import MAX_FORM_BYTES
+from treadle.web.pages import account, diff, repositories, run, sign_in
+
+pytestmark = pytest.mark.anyio
+
+#: More than a BIGINT.
+HUGE = 10**30
+
+
+@pytest.fixture
+async def there(tmp_path: Path) -> AsyncIterator[Pages]:
+    async with deployed(tmp_path) as here, looking(here, sign_in, account, repositories, run, diff) as pages:
+        yield pages
+
+
+@pytest.mark.parametrize("path", [f"/repositories/{HUGE}", f"/runs/{HUGE}/diff", f"/repositories/1/executions/{HUGE}"])
+async def test_an_id_that_no_database_can_hold_is_not_found(there: Pages, path: str) -> None:
+    assert (await (await there.signed_in()).get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("path", [f"/settings/account/sessions/{HUGE}/revoke", f"/repositories/{HUGE}/remove"])
+async def test_nor_is_it_in_a_form(there: Pages, path: str) -> None:
+    assert (await (await there.signed_in()).post(path, name="x")).status_code == 404
+
+
+async def test_a_form_that_is_too_large_is_refused_unread_also_of_strangers(there: Pages) -> None:
+    read = list[bytes]()
+
+    async def body() -> AsyncIterator[bytes]:
+        for chunk in (b"by=key&", b"key=x"):
+            read.append(chunk)
+            yield chunk
+
+    answer = await there.anybody().http.post(
+        "/sign-in", content=body(), headers={"Origin": HOST, "Content-Length": str(MAX_FORM_BYTES + 1)}
+    )
+    assert answer.status_code == 413
+    assert "8 MiB" in text(answer)
+    assert not read
+
+
+async def test_a_form_says_how_large_it_is(there: Pages) -> None:
+    async def some() -> AsyncIterator[bytes]:
+        yield b"by=key&key=x"
+
+    answer = await there.anybody().http.post("/sign-in", content=some(), headers={"Origin": HOST})
+    assert "does not say how large" in text(answer)
