@@ -9,6 +9,7 @@ from tests.support.stores import NOW, World, later
 from treadle.domain.errors import Conflict, NotFound, TooLarge
 from treadle.domain.events import JsonObject
 from treadle.domain.identity import FIRST_LOCAL_SESSION, LocalSession
+from treadle.store.local_sessions import PORTION
 from treadle.store.sql import SqlStore
 
 pytestmark = pytest.mark.anyio
@@ -150,3 +151,16 @@ async def test_what_is_said_twice_counts_once(world: World, is_done: bool) -> No
     await world.store.set_local_session_status(session.id, "ERROR", later(1))
     entries, _ = await world.store.local_session_logs(session.id, limit=9)
     assert [one.data["text"] for one in entries] == ["a", "a", "b"]
+
+
+async def test_old_sessions_are_pruned_with_their_logs(world: World) -> None:
+    old, talkative, young = await opened(world, "old"), await opened(world, "talkative"), await opened(world, "young")
+    for _ in range(PORTION + 1):
+        await log(world, talkative, most=PORTION + 1)
+    await world.store.set_local_session_status(young.id, "ACTIVE", later(100))
+    assert await world.store.prune_local_sessions(later(50)) == 2
+    assert await world.store.prune_local_sessions(later(50)) == 0
+    assert (await world.store.local_sessions(1, None, limit=10))[0][0].session_id == "young"
+    for gone in (old, talkative):
+        with pytest.raises(NotFound):
+            await world.store.local_session_logs(gone.id, limit=1)

@@ -107,6 +107,7 @@ async def _work(settings: Settings, limits: Limits, *, is_looking: bool) -> Outc
     async with factory.storage(settings) as (store, blobs):
         retention = Retention(store, blobs, clock)
         events = await retention.prune_events(limits.events, is_dry_run=is_looking)
+        sessions = await retention.prune_sessions(limits.events, is_dry_run=is_looking)
         artifacts = await retention.prune_artifacts(limits.artifacts, is_dry_run=is_looking)
         # Where files are no concern, as beside a worker, nobody goes through the whole bucket for them.
         is_for_files = limits.artifacts.is_limited or not limits.is_any
@@ -119,6 +120,7 @@ async def _work(settings: Settings, limits: Limits, *, is_looking: bool) -> Outc
     return Outcome(
         (
             _part("events", events, events_left, is_counted=is_counted),
+            Part("sessions", None, None if is_looking else sessions.items),
             _part("artifacts", artifacts, artifacts_left, is_counted=is_counted),
             Part("mirrors", None, len(mirrors.gone), sum(mirror.size for mirror in mirrors.gone), mirrors.left),
             replace(left_over, items=(left_over.items or 0) + unnamed.items, size=(left_over.size or 0) + unnamed.size),

@@ -217,6 +217,10 @@ class LocalSessionStore(Protocol):
         """A page, oldest first unless `reverse`, and how many there are in all. Raises NotFound."""
 
 
+    async def prune_local_sessions(self, before: datetime) -> int:
+        """Removes those that nobody has reported to since then, with their logs; how many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """An account elsewhere of a user here."""

@@ -81,6 +81,13 @@ class Retention:
 
         return await self._prune(self._store.runs_with_events, remove, keep, is_dry_run=is_dry_run)
 
+    async def prune_sessions(self, keep: Keep, *, is_dry_run: bool = False) -> Pruned:
+        """Sessions of CLIs elsewhere that have reported nothing for as long as events are kept; never for size."""
+        since = keep.since(self._clock.now())
+        if since is None or is_dry_run:
+            return Pruned()
+        return Pruned(items=await self._store.prune_local_sessions(since))
+
     async def prune_artifacts(self, keep: Keep, *, is_dry_run: bool = False) -> Pruned:
         """Diffs, and the work that failed steps left."""
 

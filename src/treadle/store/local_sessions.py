@@ -3,9 +3,11 @@ that locks: no number is left out or given twice, and for a page there is nothin
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import Integer, bindparam, func, select, update
+from sqlalchemy import Integer, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
 from treadle.domain.errors import Conflict, NotFound, TooLarge
@@ -16,6 +18,9 @@ from treadle.store.prepared import Prepared, Row, insert_into
 from treadle.store.session import Dangling, Executor, Session
 from treadle.store.tables import local_session_logs, local_sessions
 from treadle.store.values import date_of, json_of, micros, plain
+
+#: Log entries that one transaction removes: others wait for it to write.
+PORTION = 500
 
 #: What a column for ids can hold.
 _LARGEST = (1 << 63) - 1
@@ -84,6 +89,23 @@ FORWARD = Prepared(
 BACKWARD = Prepared(
     _logs.where(local_session_logs.c.number <= bindparam("upto")).order_by(local_session_logs.c.number.desc())
 )
+
+
+_STALE = local_sessions.c.date_updated < bindparam("before")
+_OLD = Prepared(select(local_sessions.c.id).where(_STALE).order_by(local_sessions.c.id).limit(literal_column("1")))
+_IF_OLD = Prepared(select(local_sessions.c.id).where(local_sessions.c.id == bindparam("row"), _STALE).with_for_update())
+_FIRST_LOGS = (
+    select(local_session_logs.c.number)
+    .where(local_session_logs.c.local_session == bindparam("row"))
+    .order_by(local_session_logs.c.number)
+    .limit(literal_column(str(PORTION)))
+)
+_REMOVE_LOGS = Prepared(
+    delete(local_session_logs).where(
+        local_session_logs.c.local_session == bindparam("row"), local_session_logs.c.number.in_(_FIRST_LOGS)
+    )
+)
+_REMOVE = Prepared(delete(local_sessions).where(local_sessions.c.id == bindparam("row")))
 
 
 class LocalSessions:
@@ -182,6 +204,34 @@ class LocalSessions:
 
         rows, total = await self._executor.read(look)
         return tuple(SessionLog(number, json.loads(data), date_of(date)) for number, data, date in rows), total
+
+    async def prune_local_sessions(self, before: datetime) -> int:
+        removed = 0
+        while (
+            row := await self._executor.glance(lambda session: session.one(_OLD, before=micros(before)))
+        ) is not None:
+            done = _Removed(is_over=False)
+            while not done.is_over:  # a portion at a time: others write in between
+                done = await self._executor.write(partial(_remove_some, row_id=row[0], before=before))
+            removed += done.is_gone
+            if not done.is_gone:  # somebody reported to it just now
+                break
+        return removed
+
+
+@dataclass(frozen=True, slots=True)
+class _Removed:
+    is_over: bool
+    is_gone: bool = False
+
+
+def _remove_some(session: Session, *, row_id: int, before: datetime) -> _Removed:
+    if session.one(_IF_OLD, row=row_id, before=micros(before)) is None:
+        return _Removed(is_over=True)
+    if session.run(_REMOVE_LOGS, row=row_id):
+        return _Removed(is_over=False)
+    session.run(_REMOVE, row=row_id)
+    return _Removed(is_over=True, is_gone=True)
 
 
 def _row_of(id_: int) -> int:
