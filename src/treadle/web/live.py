@@ -27,6 +27,9 @@ STREAM_SECONDS = 600.0
 #: Streams of pages that are open in a process at once; more are asked to come back later.
 MAX_STREAMS = 1_000
 
+#: For the end of a stream, in seconds: who reads nothing any more would hold its place for ever.
+_FAREWELL = 5.0
+
 _COUNT = "open_live_streams"
 
 
@@ -78,7 +81,11 @@ class _Live(Response):
         opened: int = getattr(state, _COUNT, 0)
         if opened >= MAX_STREAMS:
             await self._changes.aclose()
-            busy = Response("Too many pages are open.", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "5"})
+            busy = Response(
+                "Too many pages are open.",
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                {**SECURITY_HEADERS, "Retry-After": "5", "Content-Type": "text/plain; charset=utf-8"},
+            )
             await busy(scope, receive, send)
             return
         setattr(state, _COUNT, opened + 1)
@@ -92,8 +99,9 @@ class _Live(Response):
             await asyncio.wait(tasks, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
             await _ended(tasks)
             if not gone.done() or gone.cancelled():
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:
+                async with asyncio.timeout(_FAREWELL):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:  # also TimeoutError
             pass  # the reader is gone
         finally:
             await _ended(tasks)

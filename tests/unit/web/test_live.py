@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from treadle.api.streams import OPENING
 from treadle.web import live
 from treadle.web.live import Change, event_stream
 
@@ -144,3 +145,18 @@ async def test_too_many_are_asked_to_come_back(monkeypatch: pytest.MonkeyPatch) 
     assert second.status == 503
     first.left.set()
     await serving
+
+
+@pytest.mark.anyio
+async def test_who_reads_nothing_any_more_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_FAREWELL", 0.05)
+    reader = Reader()
+
+    async def stuck(message: Any) -> None:
+        if message.get("body") != OPENING and message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    scope = {"type": "http", "app": SimpleNamespace(state=reader.state)}
+    async with asyncio.timeout(PATIENCE):
+        await event_stream(some(Change("a"), ends=False), seconds=0.05)(scope, reader.receive, stuck)
+    assert vars(reader.state)["open_live_streams"] == 0
