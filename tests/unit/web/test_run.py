@@ -435,8 +435,8 @@ class Stream:
 
 
 @asynccontextmanager
-async def followed(here: Deployment, run: Run, query: str = "") -> AsyncIterator[Stream]:
-    somebody = await browser(here)
+async def followed(here: Deployment, run: Run, query: str = "", *, who: Member | None = None) -> AsyncIterator[Stream]:
+    somebody = await browser(here, who)
     async with (
         listening(here.app, "127.0.0.1", 0) as url,
         httpx2.AsyncClient(timeout=PATIENCE) as client,
@@ -531,6 +531,19 @@ async def test_a_stream_ends_with_its_session(here: Deployment) -> None:
         await stream.next()
         principal = await here.services.identity.authenticate(here.admin.key)
         await here.services.sessions.revoke_all(principal)
+        await here.store.record(fence, [said("a secret")], here.clock.now())
+        here.signals.notify(run.id)
+        with pytest.raises((StopAsyncIteration, RuntimeError)):
+            await stream.next()
+
+
+async def test_a_stream_ends_when_its_reader_may_not_see_the_run_any_more(here: Deployment) -> None:
+    run, fence = await running(here)
+    manager = await here.member("manager@example.org", Role.MANAGER)
+    async with followed(here, run, who=manager) as stream:
+        await stream.next()
+        await here.services.identity.set_role(1, manager.user.id, Role.MEMBER)
+        here.services.sessions.forget()
         await here.store.record(fence, [said("a secret")], here.clock.now())
         here.signals.notify(run.id)
         with pytest.raises((StopAsyncIteration, RuntimeError)):

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from treadle.api.bodies import whole_number
 from treadle.domain.run import Run
+from treadle.services.sharing import sees
 from treadle.web.door import Visit
 from treadle.web.guests import Guest, base_of, is_welcome
 from treadle.web.live import Change, after_of, event_stream
@@ -56,7 +57,7 @@ class Following:
                     seen = channel.shown
                     html += self._changed(channel, visit.view, sent)
                 if html:
-                    if not await self._may_see_more(visit):
+                    if not await self._may_see_more(visit, run):
                         return
                     yield Change(html, str(after))
                 elif channel.is_broken:
@@ -87,11 +88,12 @@ class Following:
         found = await window(self._site.services.runs, run, *bounds(run))
         return self._site.renderer.html("run_anew.html", window=found, base=channel.shown.base), found.last
 
-    async def _may_see_more(self, visit: Visit) -> bool:
-        """Whether the link, or the session, still counts."""
+    async def _may_see_more(self, visit: Visit, run: Run) -> bool:
+        """Whether the link, or the session, still counts, and sees the run."""
         if isinstance(visit, Guest):
             return await is_welcome(self._site, visit)
-        return await self._site.services.sessions.principal(visit.token) is not None
+        session = await self._site.services.sessions.principal(visit.token)
+        return session is not None and sees(session.principal, run)
 
     def _changed(self, channel: Channel, view: View, sent: dict[str, str]) -> str:
         found = ""
