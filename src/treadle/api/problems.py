@@ -1,5 +1,6 @@
 """Errors as problem details (RFC 9457)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -22,6 +23,8 @@ RETRY_SECONDS = 2
 
 #: Codes of the errors that no service raises, by status.
 _CODES = {404: "no_such_endpoint", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+
+_LINK = re.compile("^(/shared/)[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def unexpected(error: Exception, request: Request, *, status: int = 500) -> Prob
     """What a caller may learn of a defect: an id, under which the log tells the rest."""
     incident = uuid4().urn
     structlog.get_logger(__name__).error(
-        "request_failed", incident=incident, method=request.method, path=request.url.path, exc_info=error
+        "request_failed", incident=incident, method=request.method, path=_path(request), exc_info=error
     )
     code = "internal" if status == 500 else "unavailable"  # noqa: PLR2004 - HTTP's
     return Problem(status, code, f"Something went wrong here; the log has it as {incident}.", instance=incident)
@@ -70,10 +73,15 @@ def unexpected(error: Exception, request: Request, *, status: int = 500) -> Prob
 def unavailable(error: Unavailable, request: Request) -> Problem:
     """A database or file store that is away for now: no defect, and worth another try."""
     structlog.get_logger(__name__).warning(
-        "unavailable", method=request.method, path=request.url.path, reason=error.message
+        "unavailable", method=request.method, path=_path(request), reason=error.message
     )
     said = "The service cannot reach its database or its files at the moment. Try again."
     return Problem(503, error.code, said, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+def _path(request: Request) -> str:
+    """For the log: a link to a run opens it, so its token is none of the log's business."""
+    return _LINK.sub(r"\1…", request.url.path)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.deployment import deployed
 from tests.support.pages import HOST, Pages, looking, text
 
 from treadle.web.door import MAX_FORM_BYTES
-from treadle.web.pages import account, diff, repositories, run, sign_in
+from treadle.web.pages import account, diff, repositories, run, shared, sign_in
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +19,7 @@ HUGE = 10**30
 
 @pytest.fixture
 async def there(tmp_path: Path) -> AsyncIterator[Pages]:
-    async with deployed(tmp_path) as here, looking(here, sign_in, account, repositories, run, diff) as pages:
+    async with deployed(tmp_path) as here, looking(here, sign_in, account, repositories, run, diff, shared) as pages:
         yield pages
 
 
@@ -54,3 +55,13 @@ async def test_a_form_says_how_large_it_is(there: Pages) -> None:
 
     answer = await there.anybody().http.post("/sign-in", content=some(), headers={"Origin": HOST})
     assert "does not say how large" in text(answer)
+
+
+async def test_the_log_of_a_fault_tells_no_link_to_a_run(there: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(there.site.services.sharing, "open", broken)
+    with capture_logs() as logs:
+        assert (await there.anybody().get("/shared/canary/diff")).status_code == 500
+    assert [line["path"] for line in logs if line["event"] == "request_failed"] == ["/shared/…/diff"]
