@@ -129,7 +129,7 @@ def test_without_a_limit_it_says_what_there_is(service: Service, cli: Cli, git: 
     looked = cli.run("prune")
     assert "no limit is set" in looked.stderr
     assert [row[0] for row in looked.rows] == ["events", "sessions", "artifacts", "mirrors", "leftovers"]
-    assert [row[3] for row in looked.rows] == ["0", "", "0", "0", "0"]
+    assert [row[3] for row in looked.rows] == ["0", "-", "0", "0", "0"]
     assert all(int(row[4]) > 0 for row in looked.rows[:4] if row[0] != "sessions")
     assert cli.run("prune", "--json").json["isLimited"] is False
     with cli.terminal("prune") as terminal:
@@ -168,7 +168,7 @@ def test_settings_are_the_limits_that_are_not_given(service: Service, cli: Cli, 
 
 def test_an_empty_directory(cli: Cli) -> None:
     said_ = cli.run(*EVERYTHING)
-    assert [row[3] for row in said_.rows] == ["0", "", "0", "0", "0"]
+    assert [row[3] for row in said_.rows] == ["0", "-", "0", "0", "0"]
     assert "trd_" not in said_.stdout + said_.stderr, "it makes no administrator"
 
 
