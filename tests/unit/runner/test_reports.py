@@ -1,7 +1,7 @@
 """What a worker says of itself: often, at once when it changes, and never to its own harm."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pytest
@@ -32,6 +32,9 @@ class Listener:
         await self._hear(name)
 
     async def workers(self, since: datetime) -> Sequence[WorkerReport]:
+        raise NotImplementedError
+
+    async def holders(self, organization_id: int) -> Mapping[int, str]:
         raise NotImplementedError
 
     async def _hear(self, said: WorkerReport | str) -> None:
