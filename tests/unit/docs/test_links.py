@@ -42,3 +42,10 @@ def test_a_page_has_one_title_and_no_long_lines(path: Path) -> None:
     if "changelog.d" not in path.parts or path.name == "README.md":
         assert lines[0].startswith("# ")
     assert [line for line in lines if len(line) > 120 and not line.lstrip().startswith("|") and "](" not in line] == []
+
+
+def test_pictures_are_small() -> None:
+    """They are part of every clone."""
+    pictures = [path for path in (ROOT / "docs/images").iterdir() if path.is_file()]
+    assert pictures
+    assert [path.name for path in pictures if path.stat().st_size > 200_000] == []
