@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 from tests.e2e.conftest import HTTP_CREDENTIALS
-from tests.support.browser import Chromium, Person
+from tests.support.browser import DESKTOP, PHONE, Chromium, Person
 from tests.support.cli import TREADLE
 from tests.support.git_server import GitServer
 from tests.support.service import Service, step
@@ -119,3 +119,27 @@ def test_a_member_sees_its_own(service: Service, git: GitServer, chromium: Chrom
         person.go("/runs")
         expect(person.page.get_by_text("No runs yet")).to_be_visible()
         expect(person.page.get_by_role("link", name="System")).to_have_count(0)
+
+
+def test_a_row_of_many_steps_keeps_its_columns_apart(service: Service, git: GitServer, person: Person) -> None:
+    texts = [f"dummy: Step {number}\n[]" for number in range(20)]
+    service.start(
+        gitUrl=git.url("acme/demo"),
+        gitHttpCredentials=HTTP_CREDENTIALS,
+        branchSource="main",
+        branchWork="many",
+        engine="Dummy",
+        steps=[step(text) for text in texts],
+    )
+    row = person.page.locator(".run-row", has_text="Step 0")
+    expect(row).to_be_visible()
+    for size in (DESKTOP, PHONE):
+        person.page.set_viewport_size({"width": size[0], "height": size[1]})
+        bar, when = row.locator(".steps-bar").bounding_box(), row.locator(".run-when").bounding_box()
+        assert bar is not None
+        assert when is not None
+        assert bar["width"] > 40
+        assert bar["x"] + bar["width"] <= when["x"], size
+        inside = row.locator(".steps-bar i").last.bounding_box()
+        assert inside is not None
+        assert inside["x"] + inside["width"] <= bar["x"] + bar["width"] + 1

@@ -109,6 +109,15 @@ async def test_a_row_says_what_a_run_waits_for(here: Deployment) -> None:
     assert row_of(run, names, now).who == "somebody who left"
 
 
+async def test_a_row_is_called_what_its_page_is(here: Deployment) -> None:
+    await here.start()
+    run = await here.store.get_run_by_id(1)
+    later = replace(run.steps[0], position=2, text="Another")
+    assert row_of(replace(run, steps=(*run.steps, later)), Names({}, {}, 0, None), here.clock.now()).title == (
+        run.steps[0].text
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "short"),
     [

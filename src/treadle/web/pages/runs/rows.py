@@ -36,7 +36,7 @@ def row_of(run: Run, names: Names, now: datetime) -> Row:
     registered = names.repositories.get(run.repository_id) if run.repository_id is not None else None
     return Row(
         run=run,
-        title=one_line(run.steps[-1].text if run.steps else run.branch_work),
+        title=one_line(run.steps[0].text if run.steps else run.branch_work),
         repository=registered or short_address(run.git_url),
         who=names.users.get(run.user_id, "somebody who left"),
         seconds=_seconds(run, now),
