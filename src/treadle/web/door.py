@@ -70,6 +70,7 @@ class Door:
         `most_bytes`: of a form, with its files."""
 
         async def endpoint(request: Request) -> Response:
+            visit: Visit | None = None
             try:
                 _require_bounds(request, most_bytes)
                 visit = await self._visit(request)
@@ -81,7 +82,7 @@ class Door:
             except ClientDisconnect:
                 raise
             except Exception as error:  # noqa: BLE001 - the last place that can say anything to whoever looks
-                return self.refusal(request, error)
+                return self.refusal(request, error, visit)
             finally:
                 await request.close()  # the files of its form
 
@@ -116,10 +117,10 @@ class Door:
         response.delete_cookie(COOKIE, path="/", secure=self.is_secure, httponly=True, samesite="lax")
         return response
 
-    def refusal(self, request: Request, error: Exception) -> Response:
-        """The page that says why not."""
+    def refusal(self, request: Request, error: Exception, visit: Visit | None = None) -> Response:
+        """The page that says why not; with the way elsewhere for `visit`, who is signed in."""
         status, title, said, headers = _words(error, request)
-        view = View(path=request.url.path, csrf="")
+        view = visit.view if visit is not None else View(path=request.url.path, csrf="")
         return self._renderer.page(
             "refusal.html", view, status=status, headers=headers, title=title, said=said, status_code=status
         )

@@ -65,3 +65,11 @@ async def test_the_log_of_a_fault_tells_no_link_to_a_run(there: Pages, monkeypat
     with capture_logs() as logs:
         assert (await there.anybody().get("/shared/canary/diff")).status_code == 500
     assert [line["path"] for line in logs if line["event"] == "request_failed"] == ["/shared/…/diff"]
+
+
+async def test_who_is_refused_stays_signed_in(there: Pages) -> None:
+    answer = await (await there.signed_in()).get("/runs/999")
+    assert answer.status_code == 404
+    assert "Sign out" in text(answer)
+    assert "Sign in" not in text(answer)
+    assert "There is no such run." in text(answer)

@@ -34,7 +34,10 @@ async def seen_run(site: Site, request: Request, visit: Visit) -> Run:
     run_id: int = request.path_params["id"]
     if not 0 < run_id <= _MAX_ID:
         raise NotFound("There is no such run.")
-    return await site.services.agents.get(visit.principal, run_id)
+    try:
+        return await site.services.agents.get(visit.principal, run_id)
+    except NotFound:  # in the page's words
+        raise NotFound("There is no such run.") from None
 
 
 def origin(site: Site, request: Request) -> str:
