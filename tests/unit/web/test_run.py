@@ -21,7 +21,7 @@ from tests.support.deployment import Deployment, Member, deployed
 
 from treadle.domain.events import Draft, EventType
 from treadle.domain.identity import Role
-from treadle.domain.run import Run, RunPurpose
+from treadle.domain.run import Artifact, Run, RunPurpose
 from treadle.domain.states import Phase, RunStatus, StepStatus
 from treadle.ports import Fence, RunFilter, StepUpdate
 from treadle.ports.trace import Mark
@@ -30,8 +30,11 @@ from treadle.services.sessions import Visitor
 from treadle.web.door import COOKIE, csrf_of
 from treadle.web.pages.run import channels
 from treadle.web.pages.run.copies import copies, is_agent_run, quoted
+from treadle.web.pages.run.shown import show
 from treadle.web.pages.run.stages import State, stages
 from treadle.web.pages.run.window import PAGE_EVENTS, bounds
+from treadle.web.render import Renderer
+from treadle.web.site import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -580,3 +583,15 @@ async def test_a_local_session_shows_what_it_reported(here: Deployment) -> None:
         assert words in answer.text
     other = await browser(here, await here.member("eve@example.org"))
     assert (await other.get(f"/runs/{session.id}")).status_code == 404
+
+
+async def test_what_diffs_are_kept_with_is_not_listed(here: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = await running(here)
+    names = ("diff.json", "diff.patch", "diff.contents", "step-1.diff.contents", "partial-work-step-1.patch")
+
+    async def artifacts(_: Run) -> list[Artifact]:
+        return [Artifact(run.id, name, "text/plain", 1, "blob", here.clock.now()) for name in names]
+
+    monkeypatch.setattr(here.services.runs, "artifacts_of", artifacts)
+    site = Site(here.services, here.settings, Renderer(here.clock), None)  # type: ignore[arg-type]  # no door is needed
+    assert [each.name for each in (await show(site, run)).artifacts] == ["partial-work-step-1.patch"]

@@ -17,7 +17,7 @@ from treadle.web.site import Site
 from treadle.web.trace_words import outside
 
 #: How the names of diffs end: they have a page of their own.
-_DIFFS = ("diff.json", "diff.patch")
+_DIFFS = ("diff.json", "diff.patch", "diff.contents")
 
 _SOURCES: Mapping[str, str] = {
     "API": "the API", "CHAT": "the page", "GITHUB": "GitHub", "GITHUB_CHECK_SUITE": "a failed check",
