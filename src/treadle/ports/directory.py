@@ -216,7 +216,6 @@ class LocalSessionStore(Protocol):
     ) -> tuple[Sequence[SessionLog], int]:
         """A page, oldest first unless `reverse`, and how many there are in all. Raises NotFound."""
 
-
     async def prune_local_sessions(self, before: datetime) -> int:
         """Removes those that nobody has reported to since then, with their logs; how many."""
 
