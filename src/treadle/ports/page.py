@@ -23,6 +23,7 @@ class PageSession:
     date_seen: datetime
     date_expires: datetime
     is_by_key: bool = False  # signed in with an API key: reaches what that reaches, and ends with it
+    key_expires: datetime | None = None  # that key; None: never
 
 
 class SessionStore(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from treadle.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from treadle.domain.identity import ApiKey, Principal, Role, User
@@ -112,9 +112,17 @@ class Administration:
         emails = {user.id: user.email for user, _ in await self.members(principal)}
         return sorted(found, key=lambda key: -key.id), emails
 
-    async def create_key(self, principal: Principal, name: str, days: int | None, *, reaches_all: bool) -> NewKey:
-        """One of the caller's own; `days` None: for ever. Raises InvalidInput, and Forbidden for a key that reaches
-        further than the caller itself."""
+    async def create_key(
+        self,
+        principal: Principal,
+        name: str,
+        days: int | None,
+        *,
+        reaches_all: bool,
+        until: datetime | None = None,
+    ) -> NewKey:
+        """One of the caller's own; `days` None: for ever, but never longer than `until`: until then counts what the
+        caller came with. Raises InvalidInput, and Forbidden for a key that reaches further than the caller itself."""
         require(principal, Permission.READ)
         faults: dict[str, list[str]] = {}
         if not 0 < len(name) <= MAX_KEY_NAME or not name.isprintable():
@@ -125,7 +133,8 @@ class Administration:
             raise InvalidInput(faults, "No key was made.")
         if reaches_all and not principal.reaches_all:
             raise Forbidden("You came with a key that counts in this organization alone, so a new one can do no more.")
-        expires = self._clock.now() + timedelta(days=days) if days is not None else None
+        wanted = self._clock.now() + timedelta(days=days) if days is not None else None
+        expires = min((date for date in (wanted, until) if date is not None), default=None)
         return NewKey(
             *await self._identity.create_key(
                 principal.email, principal.organization_id, name=name, expires=expires, reaches_all=reaches_all

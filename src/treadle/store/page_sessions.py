@@ -15,7 +15,7 @@ from treadle.store.organizations import folded
 from treadle.store.prepared import Prepared, Row, insert_into
 from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import api_keys, identities, memberships, organizations, page_sessions, users
-from treadle.store.values import date_of, micros, plain
+from treadle.store.values import date_of, micros, optional_date, plain
 
 #: That it was seen is written down this often at most: a page that is open asks all the time.
 SEEN = timedelta(minutes=1)
@@ -39,7 +39,8 @@ def _is_member() -> ColumnElement[bool]:
 
 _COLUMNS = (
     page_sessions.c.id, page_sessions.c.agent, page_sessions.c.date_created, page_sessions.c.date_seen,
-    page_sessions.c.date_expires, page_sessions.c.api_key_id, api_keys.c.reaches_all, *PRINCIPAL,
+    page_sessions.c.date_expires, page_sessions.c.api_key_id, api_keys.c.reaches_all, api_keys.c.date_expires,
+    *PRINCIPAL,
 )  # fmt: skip
 _now: ColumnElement[int] = bindparam("now")
 _that_count = (
@@ -266,7 +267,16 @@ class PageSessions:
 
 
 def _session_of(row: Row) -> PageSession:
-    id_, agent, created, seen, expires, key_id, reaches_all, *principal = row
+    id_, agent, created, seen, expires, key_id, reaches_all, key_expires, *principal = row
     # Without a key it is the user who is here, in all of its organizations.
     who = principal_of(tuple(principal), reaches_all=key_id is None or bool(reaches_all))
-    return PageSession(id_, who, agent, date_of(created), date_of(seen), date_of(expires), key_id is not None)
+    return PageSession(
+        id_,
+        who,
+        agent,
+        date_of(created),
+        date_of(seen),
+        date_of(expires),
+        key_id is not None,
+        optional_date(key_expires),
+    )

@@ -73,3 +73,13 @@ async def test_who_is_refused_stays_signed_in(there: Pages) -> None:
     assert "Sign out" in text(answer)
     assert "Sign in" not in text(answer)
     assert "There is no such run." in text(answer)
+
+
+@pytest.mark.parametrize(("said", "status"), [("same-origin", 303), ("same-site", 403), ("cross-site", 403)])
+async def test_a_browser_behind_a_proxy_says_itself_where_a_form_comes_from(
+    there: Pages, said: str, status: int
+) -> None:
+    """A proxy ends TLS, and nobody told the service its address: what the browser sees is not what it sees."""
+    key = {"by": "key", "key": there.here.admin.key}
+    answer = await there.anybody().send("/sign-in", key, Origin="https://treadle.example", **{"Sec-Fetch-Site": said})
+    assert answer.status_code == status

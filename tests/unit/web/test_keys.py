@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,17 @@ async def test_names_are_text(there: Pages) -> None:
     page = await person.get(PATH)
     assert "<img src=x" not in page.text
     assert "&lt;img src=x" in page.text
+
+
+async def test_a_key_counts_no_longer_than_what_its_maker_came_with(there: Pages) -> None:
+    expires = there.here.clock.now() + timedelta(days=3)
+    admin = there.here.admin
+    _, short = await there.here.services.identity.create_key(
+        admin.user.email, admin.organization.id, name="short", expires=expires
+    )
+    person = await there.signed_in(short)
+    for days in ("", "30"):
+        await made(person, days=days)
+        assert (await newest(there)).date_expires == expires
+    assert (await made(await there.signed_in(), days="30")) is not None
+    assert (await newest(there)).date_expires == there.here.clock.now() + timedelta(days=30)

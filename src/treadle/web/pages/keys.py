@@ -54,6 +54,7 @@ class _Pages:
                 text_of(form, "name"),
                 _days(text_of(form, "days")),
                 reaches_all=is_checked(form, "reaches_all"),
+                until=visit.session.key_expires,
             )
         except InvalidInput as error:
             shown = refused(filled("new", form), error, {"name": "name", "days": "days"})
