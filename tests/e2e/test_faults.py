@@ -43,16 +43,16 @@ def lose_the_worker_in_validation(service: Service, git: GitServer) -> tuple[str
     return process_id, kept
 
 
-def test_no_checkpoint_is_left_of_a_run_that_is_given_up(tmp_path: Path, git: GitServer) -> None:
+def test_the_conversation_of_a_run_that_is_given_up_is_kept_for_a_resume(tmp_path: Path, git: GitServer) -> None:
     with Service(tmp_path / "data", LEASE_SECONDS="1", MAX_LOST_WORKERS="1") as service:
         process_id, kept = lose_the_worker_in_validation(service, git)
         service.restart()
         service.wait(process_id, "Failed")
         service.stop()
-    assert not kept.exists()
+    assert list(kept.iterdir())
 
 
-def test_no_checkpoint_is_left_of_a_run_that_is_killed_while_it_waits(tmp_path: Path, git: GitServer) -> None:
+def test_so_is_that_of_a_run_that_is_killed_while_it_waits(tmp_path: Path, git: GitServer) -> None:
     with Service(tmp_path / "data", LEASE_SECONDS="1") as service:
         process_id, kept = lose_the_worker_in_validation(service, git)
         service.arguments = ("--no-worker",)
@@ -61,7 +61,7 @@ def test_no_checkpoint_is_left_of_a_run_that_is_killed_while_it_waits(tmp_path: 
         service.request("PUT", f"/code-generation/processes/by-id/{process_id}/kill")
         service.wait(process_id, "Killed")
         service.stop()
-        assert not kept.exists()
+        assert list(kept.iterdir())
         service.arguments = ()
         service.restart()  # its worker sweeps up what the first one left
         service.stop()

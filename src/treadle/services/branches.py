@@ -63,6 +63,8 @@ class Branches:
         task = self._asked.get(key)
         if task is None:
             git = await self._repositories.credentials(repository, principal.organization_uuid)
+            if (known := self._known.get(key)) is not None:  # the answer to somebody else came meanwhile
+                return known
             task = self._asked.get(key)
         if task is None:
             look = self._look(repository.url, principal.organization_uuid, git, repository.default_branch)
