@@ -76,6 +76,8 @@ def test_old_and_new_work_side_by_side_on_postgres(
         old_api.stop()
         cluster.nodes.remove(old_api)
 
+        for process_id in (*under_way[1:], after, fresh):
+            cluster.wait(process_id, "Success")  # nothing is clean while another is at work
         for process_id, branch in zip(
             [*under_way[1:], after, fresh],
             ["old-1", "old-2", "old-3", "asked-of-the-old", "asked-of-the-new"],
