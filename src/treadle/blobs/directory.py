@@ -210,11 +210,11 @@ class DirectoryBlobs:
         file.flush()
         os.fsync(file.fileno())
         for attempt in range(_RENAME_TRIES):
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
                 break
-            except FileNotFoundError:
+            except FileNotFoundError:  # a deletion beside it removed one of the directories, which was empty
                 if attempt == _RENAME_TRIES - 1:
                     raise
         with suppress(FileNotFoundError):  # deleted again already, with its directory
