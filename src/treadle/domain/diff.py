@@ -149,7 +149,7 @@ def from_json(data: bytes) -> CodeDiff:
     try:
         diff = cast("_DiffJson", json.loads(data))  # wrong shapes show as the errors caught below
         return CodeDiff(tuple(_file(file) for file in diff["files"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedDiffError(f"This is not the JSON of a diff: {error!r}.") from error
 
 

@@ -10,6 +10,9 @@ is, and the text of a file that is not UTF-8 becomes so in one step at the end.
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 
+#: How git begins the line that says that the one before has no newline at its end; escaped.
+MARK = "\\\\ "
+
 # What JSON text may not hold as it is; the backslash first, for the others bring their own.
 _ESCAPES = {ord("\\"): r"\\"} | {
     code: encode_basestring(chr(code))[1:-1] for code in (*range(0x20), ord('"')) if code != ord("\n")
@@ -94,7 +97,8 @@ def mixed(text: str, old: int, new: int) -> Rows:
                         f'"oldLine":{old},"newLine":null,"noNewlineAtEnd":false}}'
                     )
                     old += 1
-                case "\\":  # of the line before, which is always in the same piece
+                # Of the line before, which is always in the same piece and has no other one.
+                case "\\" if line.startswith(MARK) and rows[-1].endswith("false}"):
                     rows[-1] = marked(rows[-1])
                 case _:
                     raise ValueError(f"a line that git does not write, {line[:120]!r},")

@@ -11,6 +11,7 @@
     ├── TooLarge                  past a documented limit
     ├── TooManyRequests           rate limited
     ├── AllowanceUsedUp           the organization has made its runs of the month
+    │   └── MonthUsedUp           its runs have cost what they may in the month
     ├── ForgeError                GitHub, GitLab or Gitea refused, or could not be reached
     │   └── ForgeAuthenticationFailed
     ├── ConfigurationError        a setting, a file or a program that the operator must mend
@@ -32,7 +33,11 @@
         │   ├── EngineRefused                 fails at once: trying again cannot help
         │   ├── EngineNotInstalled            fails at once
         │   ├── StructuredOutputInvalid       tried again
-        │   └── StepUnsuccessful              the engine itself says that it did not succeed
+        │   ├── StepUnsuccessful              the engine itself says that it did not succeed
+        │   ├── BudgetExceeded                the run, or its organization's month, has cost what it may
+        │   └── LimitExceeded                 the agent used more of the machine than its box allows
+        ├── ValidationFailed              a command that must pass before the commit does not
+        ├── SecretsFound                      what was to be committed holds a key or a token
         └── WorkspaceError                    the disk, the attached files, a lost machine
 
 HTTP statuses are each dialect's business; `code` is stable and may be matched on.
@@ -109,6 +114,10 @@ class TooManyRequests(TreadleError):
 
 class AllowanceUsedUp(TreadleError):
     code = "allowance_used_up"
+
+
+class MonthUsedUp(AllowanceUsedUp):
+    code = "month_used_up"
 
 
 class ForgeError(TreadleError):
@@ -230,6 +239,22 @@ class StructuredOutputInvalid(EngineError):
 
 class StepUnsuccessful(EngineError):
     code = "step_unsuccessful"
+
+
+class BudgetExceeded(EngineError):
+    code = "budget_exceeded"
+
+
+class LimitExceeded(EngineError):
+    code = "limit_exceeded"
+
+
+class ValidationFailed(RunError):
+    code = "validation_failed"
+
+
+class SecretsFound(RunError):
+    code = "secrets_found"
 
 
 class WorkspaceError(RunError):

@@ -37,7 +37,7 @@ class EventType(StrEnum):
     WORKSPACE_NESTED_REPOSITORY = "workspace.nested_repository"  # path: str: its .git was dropped, its files kept
     STEP_STARTED = "step.started"  # text: str, isCommitable: bool
     STEP_FINISHED = "step.finished"  # status: StepStatus, failureDetails: str | None, output: str | None
-    PHASE_STARTED = "phase.started"  # prompt: str, attempt: int, engine: str
+    PHASE_STARTED = "phase.started"  # prompt: str, attempt: int, engine: str, repair: int of one that mends
     PHASE_FINISHED = "phase.finished"  # output: str, usage: {inputTokens, outputTokens, costUsd, durationMs}
     ENGINE_STARTED = "engine.started"  # model: str | None, session: str | None, tools: int
     ENGINE_TEXT = "engine.text"  # text: str
@@ -48,13 +48,29 @@ class EventType(StrEnum):
     ENGINE_RETRY = "engine.retry"
     TOOL_STARTED = "tool.started"  # id: str, tool: str, input: object
     TOOL_FINISHED = "tool.finished"  # id: str, output: str, isError: bool
+    # model: str, inputTokens, outputTokens, cacheReadTokens, cacheWriteTokens: int, hourWriteTokens: int (of those
+    # written), toolRequests: int (web searches above all), costUsd: float, status: int (HTTP), isEstimated: bool (it
+    # broke off before the API counted), durationMs: int
+    MODEL_ANSWERED = "model.answered"
+    BUDGET_PASSED = "budget.passed"  # of: "run" | "organization", limitUsd, spentUsd: float
+    # policy: "none" | "model" | "full" | {"allow": [str]}, isEnforced: bool (False: there is no sandbox)
+    NETWORK_POLICY = "network.policy"
+    NETWORK_CONNECTED = "network.connected"  # host: str, port: int, address: str
+    NETWORK_REFUSED = "network.refused"  # host: str, port: int, reason: str
+    SANDBOX_LIMIT = "sandbox.limit"  # text: str: the limit that was hit
     SETUP_STARTED = "setup.started"  # sandbox: int, digest: str
     SETUP_OUTPUT = "setup.output"  # text: str, some lines of it
     SETUP_FINISHED = "setup.finished"  # sandbox: int, exitCode: int | None, reason: str | None, durationMs, isKept
     SETUP_REUSED = "setup.reused"  # digest: str, durationMs: int
     SETUP_COMMANDS_STORED = "setup.commands_stored"  # repository: int, lines: int
+    VALIDATION_STARTED = "validation.started"  # command: str, attempt: int, from 1
+    VALIDATION_OUTPUT = "validation.output"  # text: str, some lines of what the command says
+    # command: str, exitCode: int | None, reason: str | None (why it was ended), durationMs: int, attempt: int
+    VALIDATION_FINISHED = "validation.finished"
     PULL_REQUEST_OPENED = "pull_request.opened"  # id: int, number: int, url: str, title: str
     PULL_REQUEST_FAILED = "pull_request.failed"  # reason: str; the branch is pushed all the same
+    # findings: [{path: str, line: int | None, kind: str}], the first of `count`; isAllowed: bool (and so committed)
+    GIT_SECRETS_FOUND = "git.secrets_found"
     GIT_COMMITTED = "git.committed"  # sha: str, files: int, additions: int, deletions: int
     GIT_NOTHING_TO_COMMIT = "git.nothing_to_commit"  # {}
     GIT_COMPARED = "git.compared"  # ahead: int, behind: int
@@ -74,8 +90,13 @@ LOG_TYPES: frozenset[EventType] = frozenset(
         EventType.ENGINE_RETRY,
         EventType.STEP_FINISHED,
         EventType.SETUP_FINISHED,
+        EventType.VALIDATION_FINISHED,
         EventType.PULL_REQUEST_OPENED,
         EventType.PULL_REQUEST_FAILED,
+        EventType.BUDGET_PASSED,
+        EventType.GIT_SECRETS_FOUND,
+        EventType.NETWORK_REFUSED,
+        EventType.SANDBOX_LIMIT,
     }
 )
 

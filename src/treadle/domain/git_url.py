@@ -16,8 +16,9 @@ MAX_COMPONENT_BYTES = 250
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
-_SCP = re.compile(r"(?P<user>[^@:/\s]+)@(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:/\[\]\s]+):(?P<path>.+)")
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
+_BRACKETED = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]"
+_SCP = re.compile(rf"(?P<user>[^@:/\s]+)@(?P<host>{_BRACKETED}|[^@:/\[\]\s]+):(?P<path>.+)")
+_HOST = re.compile(rf"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|{_BRACKETED}")
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+@%-]*")
 _ENCODED_CONTROL = re.compile(r"%(?:[01][0-9A-Fa-f]|7[Ff])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -73,9 +74,9 @@ class GitLocation:
         """What Git is given; never a secret."""
         if self.is_local:
             return self.path
-        user = f"{self.user}@" if self.user else ""
         if not self.path.startswith("/"):
-            return f"{user}{self.authority}:{self.path}"
+            return f"{self.user}@{self.authority}:{self.path}"
+        user = f"{quote(self.user, safe='+')}@" if self.user else ""
         return f"{self.scheme}://{user}{self.authority}{self.path}"
 
 
@@ -118,9 +119,14 @@ def split_credentials(url: str) -> tuple[str, str | None]:
         return url, None
     name, password = _userinfo(url)
     if scheme == "ssh":
-        return f"ssh://{quote(name, safe='+')}@{rest}" if name else f"ssh://{rest}", None
+        return f"ssh://{quote(name, safe='+', errors='replace')}@{rest}" if name else f"ssh://{rest}", None
     credentials = name if password is None else f"{name}:{password}"
     return f"{scheme}://{rest}", credentials or None
+
+
+def holds_credentials(url: str) -> bool:
+    """Also the password of an SSH address, which is of no use to Git."""
+    return split_credentials(url)[1] is not None or _userinfo(url)[1] is not None
 
 
 def normalize(url: str) -> str:
@@ -132,7 +138,7 @@ def normalize(url: str) -> str:
         return path
     port = None if location.port == DEFAULT_PORTS[location.scheme] else location.port
     user = location.user if location.scheme == "ssh" else None
-    if path.endswith(".git") and not path.endswith("/.git"):
+    if path.endswith(".git") and not f"/{path}".endswith("/.git"):
         path = path.removesuffix(".git")
     return GitLocation(location.scheme, user, location.host, port, path).url
 
@@ -163,6 +169,14 @@ def _refuse_dangerous(url: str) -> None:
         raise ValueError("An address holds no encoded control characters.")
 
 
+def _check_path(path: str, rest: str = "") -> None:
+    """Of an address that is written as a URL; `rest`: with what stands before it."""
+    if any(mark in (rest or path) for mark in "?#\\ "):
+        raise ValueError("A repository's address holds no '?', '#', '\\' or space.")
+    if not path.strip("/"):
+        raise ValueError("The address names a host but no repository.")
+
+
 def _parse_file(rest: str) -> GitLocation:
     host, slash, path = rest.partition("/")
     if not slash or host not in {"", "localhost"}:
@@ -172,10 +186,7 @@ def _parse_file(rest: str) -> GitLocation:
 
 def _parse_remote(scheme: str, rest: str) -> GitLocation:
     authority, slash, path = rest.partition("/")
-    if any(mark in rest for mark in "?#\\ "):
-        raise ValueError("A repository's address holds no '?', '#', '\\' or space.")
-    if not slash or not path.strip("/"):
-        raise ValueError("The address names a host but no repository.")
+    _check_path(f"{slash}{path}", rest)
     userinfo, _, place = authority.rpartition("@")
     host, port = _host_and_port(place)
     user = _user(unquote(userinfo.partition(":")[0])) if scheme == "ssh" and userinfo else None
@@ -190,9 +201,10 @@ def _host_and_port(place: str) -> tuple[str, int | None]:
     digits = place[colon + 1 :]
     if not digits:
         return place[:colon], None
-    if not (digits.isascii() and digits.isdigit() and 0 < int(digits[:6]) <= 65_535):  # noqa: PLR2004 - TCP's highest port
+    number = digits.lstrip("0")[:6]
+    if not (digits.isascii() and digits.isdigit() and 0 < int(number or 0) <= 65_535):  # noqa: PLR2004 - TCP's highest port
         raise ValueError("The address's port is not a number from 1 to 65535.")
-    return place[:colon], int(digits)
+    return place[:colon], int(number)
 
 
 def _host(host: str) -> str:
@@ -210,6 +222,8 @@ def _user(user: str) -> str:
 def _scp_path(path: str) -> str:
     if path.startswith("-"):
         raise ValueError("An address's path does not begin with '-'.")
+    if path.startswith("/"):  # it is written as an ssh URL from here on
+        _check_path(path)
     return path
 
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterator
 from json.encoder import encode_basestring
 
-from treadle.domain.diff_rows import added, escaped, marked, mixed, removed
+from treadle.domain.diff_rows import MARK, added, escaped, marked, mixed, removed
 from treadle.domain.raw_diff import MalformedDiffError, Section
 
-_HUNK = re.compile(r" -([0-9]+)(?:,([0-9]+))? \+([0-9]+)(?:,([0-9]+))? @@(?: |$)")
+_HUNK = re.compile(r" -([0-9]{1,18})(?:,([0-9]{1,18}))? \+([0-9]{1,18})(?:,([0-9]{1,18}))? @@(?: |$)")
 _HEADER_LINES = (
     *("--- ", "+++ ", "old mode ", "new mode ", "new file mode ", "deleted file mode "),
     *("similarity index ", "dissimilarity index ", "rename from ", "rename to ", "copy from ", "copy to "),
@@ -132,7 +132,7 @@ class FileWriter:
         if self._tail is None:
             return text
         tail, self._tail = self._tail, None
-        if text.startswith("\n\\"):
+        if text.startswith(f"\n{MARK}"):
             tail = marked(tail)
             text = text[text.find("\n", 1) :] if "\n" in text[1:] else ""
         self._out.append(tail)

@@ -1,6 +1,6 @@
 """Who owns runs and who may do what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -32,6 +32,8 @@ class Organization:
     default_model: str | None = None
     default_repository_id: int | None = None
     monthly_runs: int | None = None  # agent runs that may be created in a calendar month (UTC); None: any number
+    default_max_cost_usd: float | None = None  # of a run that names no budget; None: none
+    monthly_cost_usd: float | None = None  # that all runs may cost in a calendar month (UTC); None: any amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Principal:
     name: str
     role: Role | None
     reaches_all: bool = False  # its key counts in every organization that the user is a member of
+    key_id: int | None = field(default=None, compare=False)  # the API key that it came with
 
     @property
     def sees_whole_organization(self) -> bool:

@@ -13,12 +13,13 @@ class Permission(StrEnum):
     RUNS_OF_OTHERS = "see, resume and stop everybody's runs"
     SET_UP = "generate setup commands"
     REPOSITORIES = "register and change repositories"
+    BUDGETS = "give a run a budget above the organization's default"
     SETTINGS = "change what becomes of failed checks"
     ADMINISTER = "administer members, keys and settings"
 
 
 _MEMBER = frozenset({Permission.READ, Permission.RUN})
-_MANAGER = _MEMBER | {Permission.RUNS_OF_OTHERS, Permission.SET_UP, Permission.REPOSITORIES}
+_MANAGER = _MEMBER | {Permission.RUNS_OF_OTHERS, Permission.SET_UP, Permission.REPOSITORIES, Permission.BUDGETS}
 _ADMIN = _MANAGER | {Permission.SETTINGS, Permission.ADMINISTER}
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {

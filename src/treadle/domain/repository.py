@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from treadle.domain.network import NetworkPolicy
+from treadle.domain.validation import ValidationRules
+
 
 class ForgeKind(StrEnum):
     """Where pull requests are."""
@@ -65,6 +68,9 @@ class Repository:
     setup_status: SetupStatus = SetupStatus.NONE
     check_suite_settings: CheckSuiteSettings = field(default_factory=CheckSuiteSettings)
     check_names: tuple[str, ...] = ()  # that were seen at the forge
+    network: NetworkPolicy | None = None  # of runs that ask for none of their own; None: the service's setting
+    scans_secrets: bool = True  # a step that would commit what looks like a key fails
+    validation: ValidationRules | None = None  # of runs that ask for none of their own
 
 
 class PullRequestState(StrEnum):

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from treadle.domain.events import JsonObject
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.states import (
     ANALYSIS_ONLY_PHASES,
     COMMITABLE_PHASES,
@@ -14,6 +15,7 @@ from treadle.domain.states import (
     RunStatus,
     StepStatus,
 )
+from treadle.domain.validation import CommandResult, ValidationRules
 
 #: With this API key the Dummy engine does the work: no model, no cost.
 DUMMY_API_KEY = "000-dummy"
@@ -100,10 +102,16 @@ class Step:
     usage: Usage = field(default_factory=Usage)
     is_follow_up: bool = False  # added by a resume: it is done even when the steps before it failed
     file_ids: tuple[UUID, ...] = ()  # attached to this step; those of the run are for all of them
+    validation: tuple[CommandResult, ...] = ()  # what came of the commands, in order
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         return COMMITABLE_PHASES if self.is_commitable else ANALYSIS_ONLY_PHASES
+
+
+def given_up(lost_workers: int) -> str:
+    """The sentence of a run that is."""
+    return f"{lost_workers} workers were lost while they had this run: each stopped answering. It was given up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,9 @@ class Run:
     metadata: JsonObject | None = None  # the caller's own
     opens_pull_request: bool = False
     first_step: int = 1  # the position of the first step since it was last begun anew: those before are not done again
+    max_cost_usd: float | None = None  # US dollars that all of its model time may cost; None: any amount
+    network: NetworkPolicy | None = None  # None: the repository's, or the service's setting
+    validation: ValidationRules | None = None  # None: the repository's
 
     @property
     def is_finished(self) -> bool:
@@ -201,6 +212,9 @@ class RunDraft:
     opens_pull_request: bool = False  # at its end, where the organization and the repository's forge allow it
     #: Words for the name of its work branch, `treadle/<id>-<words>`, in the place of `branch_work`.
     branch_words: str | None = None
+    max_cost_usd: float | None = None  # None: the organization's default
+    network: NetworkPolicy | None = None
+    validation: ValidationRules | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ conformance suite (`tests/conformance`) holds every adapter to.
 All dates are timezone-aware UTC and passed in by the caller. Every `async` method may be cancelled.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,22 +29,29 @@ from treadle.domain.run import (
     StructuredOutput,
     Usage,
 )
+from treadle.domain.secret_scan import Finding
 from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.domain.validation import CommandResult
+from treadle.ports.batches import BatchStore
+from treadle.ports.chores import ChoreStore
 from treadle.ports.directory import Directory
 from treadle.ports.fence import Fence as Fence  # part of this module's face
+from treadle.ports.keys import Idempotency as Idempotency
+from treadle.ports.keys import KeyStore
 from treadle.ports.page import PageStore
+from treadle.ports.renewals import RenewalStore
+from treadle.ports.sandbox import Box as Box
+from treadle.ports.sandbox import Enclosed as Enclosed
+from treadle.ports.sandbox import Layout as Layout
+from treadle.ports.sandbox import Sandbox as Sandbox
+from treadle.ports.schedules import ScheduleStore
+from treadle.ports.script_runs import ScriptStore
 from treadle.ports.trace import TraceStore
+from treadle.ports.triggers import TriggerStore
+from treadle.ports.trust import AuditEntry, TrustStore
+from treadle.ports.webhooks import WebhookStore
 
 # ---- the store -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """`digest`: a hash of the request's body; a repeat with another one raises IdempotencyMismatch."""
-
-    key: str
-    digest: str
-    not_before: datetime  # an older use of the key is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class StepUpdate:
     failure_details: str | None = None
     commit_sha: str | None = None
     usage: Usage | None = None
+    validation: tuple[CommandResult, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ class Statistics:
     kill_requested: int
 
 
-class RunStore(Protocol):
+class RunStore(KeyStore, Protocol):
     """Runs, steps and events. Every transition is one compare-and-set in the same transaction as its event."""
 
     async def create_run(
@@ -115,12 +123,15 @@ class RunStore(Protocol):
         now: datetime,
         idempotency: Idempotency | None = None,
         traceparent: str | None = None,
+        audit: AuditEntry | None = None,
         monthly_runs: int | None = None,
+        monthly_cost_usd: float | None = None,
     ) -> tuple[Run, bool]:
         """The run (with its steps, sealed secrets and first event), and whether it is new: False repeats an earlier
-        answer. `traceparent`: the W3C trace context that it was asked for in. Repeating the call with the same `uuid`
-        makes no second run. `monthly_runs`: raises AllowanceUsedUp when the organization has made as many under this
-        limit in the month (UTC); None: not counted."""
+        answer. `traceparent`: the W3C trace context that it was asked for in. `audit`: written when it is new, with the
+        run's id for its target. Repeating the call with the same `uuid` makes no second run. `monthly_runs`: raises
+        AllowanceUsedUp when the organization has made as many under this limit in the month (UTC); None: not counted.
+        `monthly_cost_usd`: raises MonthUsedUp when its runs have cost that in it."""
 
     async def resume_run(
         self,
@@ -131,11 +142,15 @@ class RunStore(Protocol):
         secrets: Mapping[str, str],
         now: datetime,
         most_steps: int,
+        max_cost_usd: float | None = None,
+        asked_by: Principal | None = None,
+        idempotency: Idempotency | None = None,
     ) -> Run:
-        """Adds a step. A run that has ended becomes New and begins with it, under `secrets` in the place of those that
-        its end erased; one that is New or Running does it when the steps before it have ended, and keeps its secrets.
-        Repeating the call with the same `step_id` changes nothing. NotFound, also for a file; Conflict for a run that
-        has `most_steps` steps, and for one that is being killed."""
+        """Adds a step, and gives the run another budget unless that is None. A run that has ended becomes New and
+        begins with it, under `secrets` in the place of those that its end erased; one that is New or Running does it
+        when the steps before it have ended, and keeps its secrets. Repeating the call with the same `step_id`, or with
+        the same `idempotency` of the same `asked_by`, changes nothing. NotFound, also for a file; Conflict for a run
+        that has `most_steps` steps, and for one that is being killed; IdempotencyMismatch."""
 
     async def get_run(self, uuid: UUID, seen_by: RunFilter) -> Run:
         """Raises NotFound for one that is unknown or out of `seen_by`."""
@@ -211,9 +226,8 @@ class RunStore(Protocol):
         """New -> Killed; a Running one is marked for its worker. Repeating is harmless. Raises AlreadyFinished."""
 
     async def sweep(self, now: datetime, *, lease_seconds: float, kill_seconds: float, max_lost_workers: int) -> Sweep:
-        """Requeues runs whose lease ran out, fails those that lost too many workers, kills those whose worker did not
-        answer
-        a kill request in `kill_seconds`. Safe in many processes at once."""
+        """Requeues runs whose lease ran out, fails those that lost `max_lost_workers` since a step was last done, kills
+        those whose worker did not answer a kill request in `kill_seconds`. Safe in many processes at once."""
 
     async def save_checkpoint(self, fence: Fence, checkpoint: Checkpoint) -> None:
         """Replaces the run's checkpoint. Raises LeaseLost."""
@@ -237,10 +251,16 @@ class RunStore(Protocol):
         `input` of its `tool.started` in its data."""
 
     async def put_run_secrets(
-        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+        self,
+        run_id: int,
+        secrets: Mapping[str, str | None],
+        event: Draft | None,
+        now: datetime,
+        *,
+        instead_of: Mapping[str, str] | None = None,
     ) -> None:
         """Replaces sealed secrets by name (None removes one), counts `secrets_version` up, writes `event`.
-        AlreadyFinished."""
+        AlreadyFinished; Conflict where what is there is no more `instead_of`."""
 
     async def run_secrets(self, run_id: int) -> Mapping[str, str]:
         """Sealed, by name: `git_http`, `git_ssh`, `claude`."""
@@ -365,6 +385,11 @@ class RetentionStore(Protocol):
         """Removes them, the mark that there is a diff, and the checkpoint, whose blobs come with the artifacts; the
         bytes are the caller's to remove. Nothing for a run that lives (again)."""
 
+    async def prune_automation(self, before: datetime, *, received_before: datetime) -> int:
+        """Removes what automation left and that was over before then: batches, runs of scripts, firings, threads,
+        counts of checks, deliveries that came before `received_before`, share links that open nothing; how many.
+        Nothing that is under way, or whose run ended later or lives (again)."""
+
     async def blobs_of_ended(self, run_uuids: Sequence[UUID]) -> Mapping[UUID, frozenset[str]]:
         """Those of the runs that have ended, each with the keys of the blobs that its artifacts and checkpoint name."""
 
@@ -372,7 +397,24 @@ class RetentionStore(Protocol):
         """Bytes in all of the events, and of the artifacts and conversations, of runs that have ended."""
 
 
-class Store(RunStore, FileStore, IdentityStore, RetentionStore, Directory, PageStore, TraceStore, Protocol):
+class Store(
+    RunStore,
+    FileStore,
+    IdentityStore,
+    RetentionStore,
+    Directory,
+    PageStore,
+    TraceStore,
+    TrustStore,
+    ChoreStore,
+    BatchStore,
+    ScheduleStore,
+    ScriptStore,
+    TriggerStore,
+    WebhookStore,
+    RenewalStore,
+    Protocol,
+):
     """All of it, in one database."""
 
     async def check(self) -> None:
@@ -460,21 +502,15 @@ class Blobs(Protocol):
 class Vault(Protocol):
     """Seals text for one row; opened for another row, or with another key, it raises SealBroken."""
 
+    @property
+    def key_id(self) -> str:
+        """Of the key that seals now."""
+
     def seal(self, clear: str, *, organization: UUID, table: str, row: str) -> str: ...
     def open(self, sealed: str, *, organization: UUID, table: str, row: str) -> str: ...
 
 
-# ---- engines and sandboxes -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where things are, as the engine sees them. A sandbox may show them under other paths than the host's."""
-
-    work_tree: Path
-    home: Path
-    config: Path  # the CLI's own state: sessions, credentials
-    files: Path  # attached files
+# ---- engines -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +530,7 @@ class EngineCall:
     endpoint: str | None = None  # the model API; None: the vendor's
     model: str | None = None
     attempt: int = 1  # within this phase
+    repair: int = 0  # which time the engine is asked to mend what validation found; 0: the phase itself
     reads_rule_files: bool = True  # those that the repository carries, by itself
 
 
@@ -548,50 +585,6 @@ class Engine(Protocol):
     def session_files(self, layout: Layout, session: str) -> Sequence[str]:
         """Paths below `layout.config` that hold the conversation (globs allowed): kept so that another machine can
         resume it."""
-
-    def refreshed(
-        self, credential: EngineCredential, config_files: Callable[[str], bytes | None]
-    ) -> EngineCredential | None:
-        """The credential that the CLI itself renewed during the call, read from its files below `config`; None if
-        unchanged."""
-
-    def spent(self, since: datetime, config_files: Callable[[str], Iterable[bytes]]) -> Usage | None:
-        """What the CLI's own files say that it has used since then; None where the stream says it. `config_files`:
-        the contents of the files below `config` that match a glob, of large ones the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """What a sandboxed command may see. Host paths."""
-
-    work_tree: Path
-    home: Path
-    config: Path
-    files: Path
-    is_read_only: bool  # the work tree
-    readable: tuple[
-        Path, ...
-    ] = ()  # further paths, shown read-only at their own place (object stores, a CLI's directory)
-
-
-class Sandbox(Protocol):
-    """Puts a command where it can reach only its box, and dies with all its descendants, `setsid` ones too."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def enforces_read_only(self) -> bool: ...
-
-    def layout(self, box: Box) -> Layout:
-        """The box as the command will see it."""
-
-    def wrap(
-        self, argv: Sequence[str], environment: Mapping[str, str], box: Box
-    ) -> tuple[tuple[str, ...], Mapping[str, str]]:
-        """The argv and environment to spawn instead, from this process. No secret moves into argv. It starts in the
-        work tree. SIGTERM to its process group reaches the command; its end, even by SIGKILL, and the end of this
-        process, end every descendant. A death by signal n shows as exit code 128 + n."""
 
 
 # ---- the workspace ---------------------------------------------------------------------------------------------------
@@ -653,8 +646,14 @@ class Workspace(Protocol):
     async def changed_paths(self) -> Sequence[str]:
         """Paths that differ from the last commit, untracked ones included, ignored ones not."""
 
+    async def find_secrets(self, own: Callable[[str], bool]) -> Sequence[Finding]:
+        """Keys and tokens that the uncommitted work adds to the last commit: in contents, names and the targets of
+        links. `own`: whether a text holds one of the run's own secrets; called in a thread. A `commit` right after it
+        commits exactly what was looked through."""
+
     async def commit(self, message: str, step: UUID) -> Commit | None:
-        """Stages everything and commits with author and trailer; None when nothing changed."""
+        """Stages everything and commits with author and trailer; None when nothing changed. Raises WorkspaceError for
+        more than a step may commit."""
 
     async def compare(self) -> tuple[int, int]:
         """Commits (ahead of, behind) the source branch."""

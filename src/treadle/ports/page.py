@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from treadle.domain.identity import Principal
 from treadle.domain.run import Run, RunSource, Usage
@@ -140,27 +141,38 @@ class RunFinder(Protocol):
 
 class UsageBy(StrEnum):
     DAY = "day"
+    MONTH = "month"  # money and tokens by when the model answered, not by when the run was made
     USER = "user"
     REPOSITORY = "repository"
+    RUN = "run"
+    STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """`key`: a date such as 2026-11-22 (UTC), a user's id, or an address. A run counts on the day it was made."""
+    """`key`: a date such as 2026-11-22 (UTC), a month such as 2026-11, a user's id, an address, a run's id, or a run's
+    and a step's place, `17/2`. A run counts on the day it was made; a step as one run that ended as it did. `name`:
+    what people call it. `run_uuid`: of a run, and of a step's."""
 
     key: str
     runs: int
     succeeded: int
     failed: int
     usage: Usage
+    name: str | None = None
+    run_uuid: UUID | None = None
 
 
 class UsageStore(Protocol):
     async def usage(
         self, organization_id: int, user_id: int | None, *, since: datetime, until: datetime, by: UsageBy
     ) -> Sequence[UsageRow]:
-        """By the key, ascending; by cost, the largest first, for users and repositories. Days without runs are left
-        out."""
+        """By DAY, the days ascending, those without runs left out; by USER or REPOSITORY, the largest cost first."""
+
+    async def usage_of_each(
+        self, organization_id: int, user_id: int | None, *, since: datetime, until: datetime, by: UsageBy, limit: int
+    ) -> Sequence[UsageRow]:
+        """By RUN or STEP, the largest cost first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Mark:
     phase: Phase | None
 
 
-#: What becomes a mark: where steps and phases begin and end, and what Git did.
+#: What becomes a mark: where steps and phases begin and end, what Git did, and what held for network and budget.
 MARKED: frozenset[EventType] = frozenset(
     {
         EventType.STEP_STARTED,
@@ -31,6 +31,8 @@ MARKED: frozenset[EventType] = frozenset(
         EventType.GIT_NOTHING_TO_COMMIT,
         EventType.GIT_PUSHED,
         EventType.RUN_RESUMED,
+        EventType.NETWORK_POLICY,
+        EventType.BUDGET_PASSED,
     }
 )
 
