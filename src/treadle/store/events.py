@@ -8,6 +8,7 @@ from sqlalchemy import Integer, bindparam, select
 
 from treadle.domain.events import Draft, Event, EventType
 from treadle.domain.states import Phase
+from treadle.store import outbox
 from treadle.store.prepared import Prepared, Row, insert_into
 from treadle.store.session import Executor, Session
 from treadle.store.tables import events
@@ -40,7 +41,7 @@ class Batch:
 
 
 def write(session: Session, run_id: int, last: int, batch: Batch, now: datetime) -> None:
-    """`last`: the number of the last of them."""
+    """`last`: the number of the last of them. Webhooks that want to know are told; the run's row is locked."""
     written = micros(now)
     first = last - len(batch) + 1
     session.many(
@@ -58,6 +59,7 @@ def write(session: Session, run_id: int, last: int, batch: Batch, now: datetime)
             for number, (draft, text) in enumerate(batch, first)
         ],
     )
+    outbox.tell_run(session, run_id, first, batch.drafts, now)
 
 
 def event_of(run_id: int, row: Row) -> Event:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, bindparam, or_, select, update
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.identity import ApiKey, Principal, Role
+from treadle.ports.trust import TokenHolder
 from treadle.store.prepared import Prepared, Row, insert_into
 from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import api_keys, memberships, organizations, secrets, signing_keys, users
@@ -23,7 +24,7 @@ _KEYS = Prepared(
     select(*_KEY_COLUMNS).where(api_keys.c.organization_id == bindparam("organization")).order_by(api_keys.c.id)
 )
 _BY_DIGEST = Prepared(select(*_KEY_COLUMNS).where(api_keys.c.digest == bindparam("made")))
-_FOUND = Prepared(select(api_keys.c.id).where(api_keys.c.id == bindparam("key")))
+_BY_ID = Prepared(select(*_KEY_COLUMNS).where(api_keys.c.id == bindparam("key")))
 _REVOKE = Prepared(
     update(api_keys)
     .where(api_keys.c.id == bindparam("key"), api_keys.c.date_revoked.is_(None))
@@ -41,7 +42,7 @@ def _is_member() -> ColumnElement[bool]:
 
 # A key outlives its user's membership; then it speaks for somebody without a role.
 _BY_KEY = Prepared(
-    select(*PRINCIPAL, api_keys.c.reaches_all)
+    select(*PRINCIPAL, api_keys.c.reaches_all, api_keys.c.id)
     .select_from(
         api_keys.join(organizations, organizations.c.id == api_keys.c.organization_id)
         .join(users, users.c.id == api_keys.c.user_id)
@@ -57,6 +58,27 @@ _BY_UUIDS = Prepared(
     select(*PRINCIPAL)
     .select_from(organizations.join(users, users.c.uuid == bindparam("user")).join(memberships, _is_member()))
     .where(organizations.c.uuid == bindparam("organization"))
+)
+# With the key that a token was given for, where it says which: it must be the same user's.
+_BY_TOKEN = Prepared(
+    select(*PRINCIPAL, users.c.date_tokens_void, api_keys.c.id)
+    .select_from(
+        organizations.join(users, users.c.uuid == bindparam("user"))
+        .join(memberships, _is_member())
+        .outerjoin(
+            api_keys,
+            (api_keys.c.id == bindparam("key"))
+            & (api_keys.c.user_id == users.c.id)
+            & api_keys.c.date_revoked.is_(None)
+            & or_(api_keys.c.date_expires.is_(None), api_keys.c.date_expires > bindparam("now")),
+        )
+    )
+    .where(organizations.c.uuid == bindparam("organization"))
+)
+_VOID = Prepared(
+    update(users)
+    .where(users.c.id == bindparam("user"))
+    .values(date_tokens_void=bindparam("now", type_=users.c.date_tokens_void.type))
 )
 _BY_IDS = Prepared(
     select(*PRINCIPAL)
@@ -125,20 +147,51 @@ class Keys:
         """Once revoked it stays so, with its first date. Raises NotFound."""
 
         def work(session: Session) -> None:
-            if not session.run(_REVOKE, key=key_id, now=micros(now)) and session.one(_FOUND, key=key_id) is None:
+            if not session.run(_REVOKE, key=key_id, now=micros(now)) and session.one(_BY_ID, key=key_id) is None:
                 raise NotFound(f"There is no API key {key_id}.")
 
         await self._executor.write(work, again=work)
 
+    async def api_key(self, key_id: int) -> ApiKey:
+        row = await self._executor.glance(lambda session: session.one(_BY_ID, key=key_id))
+        if row is None:
+            raise NotFound(f"There is no API key {key_id}.")
+        return _key_of(row)
+
     async def principal_by_key(self, digest: str, now: datetime) -> Principal | None:
         row = await self._executor.glance(lambda session: session.one(_BY_KEY, digest=digest, now=micros(now)))
-        return None if row is None else principal_of(row[:-1], reaches_all=bool(row[-1]))
+        if row is None:
+            return None
+        *who, reaches_all, key_id = row
+        return principal_of(tuple(who), reaches_all=bool(reaches_all), key_id=key_id)
 
     async def principal_by_uuids(self, organization: UUID, user: UUID) -> Principal | None:
         row = await self._executor.glance(
             lambda session: session.one(_BY_UUIDS, organization=str(organization), user=str(user))
         )
         return None if row is None else principal_of(row)
+
+    async def token_holder(
+        self, organization: UUID, user: UUID, key_id: int | None, now: datetime
+    ) -> TokenHolder | None:
+        row = await self._executor.glance(
+            lambda session: session.one(
+                _BY_TOKEN, organization=str(organization), user=str(user), key=key_id, now=micros(now)
+            )
+        )
+        if row is None:
+            return None
+        *who, voided, found_key = row
+        return TokenHolder(
+            principal_of(tuple(who), key_id=key_id), optional_date(voided), key_id is None or found_key is not None
+        )
+
+    async def void_tokens(self, user_id: int, now: datetime) -> None:
+        def work(session: Session) -> None:
+            if not session.run(_VOID, user=user_id, now=micros(now)):
+                raise NotFound(f"There is no user {user_id}.")
+
+        await self._executor.write(work, again=work)
 
     async def principal_in(self, organization_id: int, user_id: int) -> Principal | None:
         row = await self._executor.glance(
@@ -181,7 +234,7 @@ def _key_of(row: Row) -> ApiKey:
     )
 
 
-def principal_of(row: Row, *, reaches_all: bool = False) -> Principal:
+def principal_of(row: Row, *, reaches_all: bool = False, key_id: int | None = None) -> Principal:
     organization_id, organization_uuid, user_id, user_uuid, email, name, role = row
     return Principal(
         organization_id,
@@ -192,4 +245,5 @@ def principal_of(row: Row, *, reaches_all: bool = False) -> Principal:
         name,
         None if role is None else Role(role),
         reaches_all,
+        key_id,
     )

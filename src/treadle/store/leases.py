@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Boolean, bindparam, or_, select, update
+from sqlalchemy import Boolean, bindparam, case, literal_column, or_, select, update
 
 from treadle.domain.errors import AlreadyFinished, Conflict
 from treadle.domain.events import Draft, EventType
-from treadle.domain.states import RunStatus
+from treadle.domain.states import RunStatus, StepStatus
 from treadle.ports import Fence, Pulse, StepUpdate
 from treadle.store import step_updates
 from treadle.store.events import Batch
@@ -36,6 +36,8 @@ _record = (
         last_event=runs.c.last_event + bindparam("count", type_=runs.c.last_event.type),
         event_bytes=runs.c.event_bytes + bindparam("bytes", type_=runs.c.event_bytes.type),
         has_diff=or_(runs.c.has_diff, bindparam("diff", type_=Boolean)),
+        # A step is done once, and a run has only so many: one that kills its workers ends all the same.
+        lost_workers=case((bindparam("is_step_done", type_=Boolean), literal_column("0")), else_=runs.c.lost_workers),
         date_updated=bindparam("now", type_=runs.c.date_updated.type),
     )
     .returning(runs.c.last_event)
@@ -93,6 +95,7 @@ class Leases:
                 "count": len(events),
                 "bytes": batch.size,
                 "diff": has_diff,
+                "is_step_done": step is not None and step.status is StepStatus.SUCCESS,
                 "now": micros(now),
             }
             statement = _RECORD if write is None else _RECORD_ONCE

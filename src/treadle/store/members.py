@@ -14,7 +14,7 @@ from treadle.store.values import plain
 
 _SETTABLE = (
     "name", "is_pr_creation_enabled", "is_rules_detection_enabled", "rules", "default_engine", "default_model",
-    "default_repository_id", "monthly_runs",
+    "default_repository_id", "monthly_runs", "default_max_cost_usd", "monthly_cost_usd",
 )  # fmt: skip
 _OF_USERS = ("name", "rules", "github_user_id", "github_username", "avatar_url")
 
@@ -76,6 +76,8 @@ class Members:
                 default_model=plain(organization.default_model),
                 default_repository_id=organization.default_repository_id,
                 monthly_runs=organization.monthly_runs,
+                default_max_cost_usd=organization.default_max_cost_usd,
+                monthly_cost_usd=organization.monthly_cost_usd,
             )
             if not changed:
                 raise NotFound(f"There is no organization {organization.id}.")

@@ -21,6 +21,12 @@ _LOCKED = Prepared(select(oauth_providers.c.id).where(oauth_providers.c.name == 
 _REMOVE = Prepared(delete(oauth_providers).where(oauth_providers.c.id == bindparam("provider")))
 _REMOVE_TOKENS = Prepared(delete(oauth_tokens).where(oauth_tokens.c.provider_id == bindparam("provider")))
 
+# First the provider, then its tokens, as whoever removes it does: in another order each would wait for the other.
+_SHARED = Prepared(
+    select(oauth_providers.c.id)
+    .where(oauth_providers.c.id == bindparam("that"))
+    .with_for_update(key_share=True, read=True)
+)
 _ADD_TOKEN = Prepared(
     insert_into(
         oauth_tokens, "uuid", "organization_id", "user_id", "provider_id", "sealed", "date_created", date_revoked=null()
@@ -108,6 +114,8 @@ class OAuth:
     ) -> None:
         def work(session: Session) -> None:
             whose = {"organization": organization_id, "user": user_id, "provider": provider_id}
+            if session.one(_SHARED, that=provider_id) is None:
+                raise Dangling
             session.run(_REPLACE, now=micros(now), **whose)
             session.run(
                 _ADD_TOKEN,

@@ -21,6 +21,7 @@ ORGANIZATION_COLUMNS = (
     organizations.c.slots, organizations.c.is_pr_creation_enabled, organizations.c.is_rules_detection_enabled,
     organizations.c.rules, organizations.c.default_engine, organizations.c.default_model,
     organizations.c.default_repository_id, organizations.c.monthly_runs,
+    organizations.c.default_max_cost_usd, organizations.c.monthly_cost_usd,
 )  # fmt: skip
 USER_COLUMNS = (
     users.c.id, users.c.uuid, users.c.email, users.c.name, users.c.date_created, users.c.rules,
@@ -152,7 +153,22 @@ def load_user(session: Session, email: str) -> User:
 
 
 def organization_of(row: Row) -> Organization:
-    id_, uuid, name, created, slots, opens, detects, rules, engine, model, repository_id, monthly_runs = row
+    (
+        id_,
+        uuid,
+        name,
+        created,
+        slots,
+        opens,
+        detects,
+        rules,
+        engine,
+        model,
+        repository_id,
+        monthly_runs,
+        max_cost,
+        monthly_cost,
+    ) = row
     return Organization(
         id=id_,
         uuid=UUID(uuid),
@@ -166,6 +182,8 @@ def organization_of(row: Row) -> Organization:
         default_model=model,
         default_repository_id=repository_id,
         monthly_runs=monthly_runs,
+        default_max_cost_usd=max_cost,
+        monthly_cost_usd=monthly_cost,
     )
 
 

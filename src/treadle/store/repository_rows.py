@@ -7,20 +7,21 @@ from treadle.domain.repository import CheckSuiteSettings, ForgeAccess, ForgeKind
 from treadle.store.known import loaded, mapping, member, number, numbers_by_name, texts, texts_by_name
 from treadle.store.prepared import Row
 from treadle.store.tables import repositories
-from treadle.store.values import date_of, json_of, micros, plain
+from treadle.store.values import date_of, json_of, micros, plain, policy_json, policy_of, rules_json, rules_of
 
 COLUMNS = (
     repositories.c.id, repositories.c.uuid, repositories.c.organization_id, repositories.c.name, repositories.c.url,
     repositories.c.default_branch, repositories.c.date_created, repositories.c.description, repositories.c.visibility,
     repositories.c.is_archived, repositories.c.language, repositories.c.forge, repositories.c.forge_api_url,
     repositories.c.forge_id, repositories.c.rules, repositories.c.setup_commands, repositories.c.setup_status,
-    repositories.c.check_suite_settings, repositories.c.check_names,
+    repositories.c.check_suite_settings, repositories.c.check_names, repositories.c.network,
+    repositories.c.scans_secrets, repositories.c.validation,
 )  # fmt: skip
 
 #: What `update_repository` changes.
 CHANGEABLE = (
     "url", "default_branch", "description", "visibility", "is_archived", "language", "forge", "forge_api_url",
-    "forge_id", "rules",
+    "forge_id", "rules", "network", "scans_secrets", "validation",
 )  # fmt: skip
 
 
@@ -38,6 +39,9 @@ def changeable(repository: Repository) -> dict[str, object]:
         "forge_api_url": None if forge is None else plain(forge.api_url),
         "forge_id": plain(repository.forge_id),
         "rules": plain(repository.rules),
+        "network": policy_json(repository.network),
+        "scans_secrets": repository.scans_secrets,
+        "validation": rules_json(repository.validation),
     }
 
 
@@ -59,7 +63,7 @@ def whole(repository: Repository) -> dict[str, object]:
 def repository_of(row: Row) -> Repository:
     (
         id_, uuid, organization_id, name, url, default_branch, created, description, visibility, is_archived, language,
-        forge, api_url, forge_id, rules, commands, status, settings, names,
+        forge, api_url, forge_id, rules, commands, status, settings, names, network, scans_secrets, validation,
     ) = row  # fmt: skip
     kind = member(ForgeKind, forge)
     return Repository(
@@ -81,6 +85,9 @@ def repository_of(row: Row) -> Repository:
         setup_status=member(SetupStatus, status) or SetupStatus.NONE,
         check_suite_settings=settings_of(settings),
         check_names=texts(loaded(names)),
+        network=policy_of(network),
+        scans_secrets=bool(scans_secrets),
+        validation=rules_of(validation),
     )
 
 

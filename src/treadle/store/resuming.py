@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, func, literal_column, null, select, update
@@ -9,12 +10,14 @@ from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's diale
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.events import Draft, EventType, clip
+from treadle.domain.identity import Principal
 from treadle.domain.run import FollowUp, Run, Step
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, RunStatus
+from treadle.ports import Idempotency
 from treadle.store import branches, events, secrets
 from treadle.store.branch_key import branch_key
 from treadle.store.prepared import Prepared, among, constant
-from treadle.store.run_creation import INSERT_STEP, step_row
+from treadle.store.run_creation import INSERT_STEP, earlier_use, step_row
 from treadle.store.run_rows import load
 from treadle.store.secrets import add as add_secrets
 from treadle.store.session import Dangling, Executor, Session
@@ -36,9 +39,10 @@ _ADD_FILE = Prepared(
 )
 
 
-def _said() -> dict[str, ColumnElement[int]]:
-    """One more event, at this moment."""
+def _said() -> dict[str, ColumnElement[Any]]:
+    """One more event, at this moment, and another budget if there is one."""
     return {
+        "max_cost_usd": func.coalesce(bindparam("budget", type_=runs.c.max_cost_usd.type), runs.c.max_cost_usd),
         "last_event": runs.c.last_event + 1,
         "event_bytes": runs.c.event_bytes + bindparam("bytes", type_=runs.c.event_bytes.type),
         "date_updated": bindparam("now", type_=runs.c.date_updated.type),
@@ -85,8 +89,16 @@ class Resuming:
         secrets: Mapping[str, str],
         now: datetime,
         most_steps: int,
+        max_cost_usd: float | None = None,
+        asked_by: Principal | None = None,
+        idempotency: Idempotency | None = None,
     ) -> Run:
         def work(session: Session) -> Run:
+            # Before any row is locked: whoever waits for the key's other user holds nothing up meanwhile.
+            if asked_by is not None and idempotency is not None:
+                earlier = earlier_use(session, asked_by, step_id, idempotency, now)
+                if earlier not in {None, step_id}:
+                    return load(session, run_id=run_id)
             run = standing(session, run_id)
             if session.one(_KNOWN, run=run_id, step=str(step_id)) is None:
                 step = _next_step(session, run, follow_up, step_id, most_steps)
@@ -94,7 +106,7 @@ class Resuming:
                 if step.file_ids:
                     session.many(_ADD_FILE, [{"file_uuid": str(one), "run_id": run_id} for one in step.file_ids])
                 said = events.Batch([Draft(EventType.RUN_RESUMED, {"text": clip(step.text)[0]}, step.position)])
-                last = _reopen(session, run, step, secrets, said, now)
+                last = _reopen(session, run, step, secrets, said, now, max_cost_usd)
                 events.write(session, run_id, last, said, now)
             return load(session, run_id=run_id)
 
@@ -123,10 +135,16 @@ def _next_step(session: Session, run: Standing, follow_up: FollowUp, step_id: UU
 
 
 def _reopen(
-    session: Session, run: Standing, step: Step, sealed: Mapping[str, str], said: events.Batch, now: datetime
+    session: Session,
+    run: Standing,
+    step: Step,
+    sealed: Mapping[str, str],
+    said: events.Batch,
+    now: datetime,
+    budget: float | None,
 ) -> int:
     """The number of the event. The run's own row is locked, as at its end; then comes the branch's."""
-    values = {"run": run.run_id, "bytes": said.size, "now": micros(now)}
+    values = {"run": run.run_id, "bytes": said.size, "now": micros(now), "budget": budget}
     if run.is_alive:
         row = session.one(_QUEUE_BEHIND, **values)
     else:

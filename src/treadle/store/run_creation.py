@@ -1,26 +1,29 @@
 """Creates runs: run, steps, first event, secrets and idempotency key, in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, false, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
-from treadle.domain.errors import AllowanceUsedUp, IdempotencyMismatch, NotFound
+from treadle.domain.errors import AllowanceUsedUp, IdempotencyMismatch, MonthUsedUp, NotFound
 from treadle.domain.events import Draft, EventType
 from treadle.domain.identity import Principal
+from treadle.domain.money import is_used_up, month_sentence
 from treadle.domain.run import Run, RunDraft, Step
 from treadle.domain.states import RunStatus, StepStatus
 from treadle.ports import Idempotency
-from treadle.store import branches, events, secrets
+from treadle.ports.trust import AuditEntry
+from treadle.store import branches, costs, events, secrets
+from treadle.store.audit import add_entry
 from treadle.store.branch_key import branch_key
-from treadle.store.prepared import Prepared, constant, insert_into
+from treadle.store.prepared import Prepared, Row, constant, insert_into
 from treadle.store.run_rows import load
 from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import allowances, idempotency_keys, run_files, runs, steps
-from treadle.store.values import json_of, micros, plain
+from treadle.store.values import json_of, micros, plain, policy_json, rules_json
 
 _ZERO: ColumnElement[int] = literal_column("0")
 
@@ -28,6 +31,7 @@ _GIVEN = (
     "uuid", "organization_id", "organization_uuid", "user_id", "user_uuid", "repository_id", "git_url", "branch_source",
     "branch_work", "code_guidelines", "file_ids", "generate_diff", "engine", "model", "branch_key", "holds_branch",
     "traceparent", "event_bytes", "source", "purpose", "metadata", "opens_pull_request",
+    "max_cost_usd", "network", "validation",
 )  # fmt: skip
 _INSERT_RUN = Prepared(
     insert_into(
@@ -94,7 +98,7 @@ _TAKE_KEY = Prepared(
     ).returning(idempotency_keys.c.run_uuid)
 )
 _KEY = Prepared(
-    select(idempotency_keys.c.run_uuid, idempotency_keys.c.digest).where(
+    select(idempotency_keys.c.run_uuid, idempotency_keys.c.digest, idempotency_keys.c.date_created).where(
         idempotency_keys.c.organization_id == bindparam("organization"),
         idempotency_keys.c.user_id == bindparam("user"),
         idempotency_keys.c.key == bindparam("called"),
@@ -124,7 +128,9 @@ class RunCreation:
         now: datetime,
         idempotency: Idempotency | None = None,
         traceparent: str | None = None,
+        audit: AuditEntry | None = None,
         monthly_runs: int | None = None,
+        monthly_cost_usd: float | None = None,
     ) -> tuple[Run, bool]:
         steps = tuple(
             Step(step_id, position, plain(step.text), step.is_commitable, step.is_structured)
@@ -133,12 +139,16 @@ class RunCreation:
 
         def work(session: Session) -> tuple[Run, bool]:
             if idempotency is not None:
-                earlier = _earlier(session, principal, uuid, idempotency, now)
+                earlier = earlier_use(session, principal, uuid, idempotency, now)
                 if earlier is not None:
                     return load(session, uuid=earlier), earlier == uuid
             if monthly_runs is not None:
                 _use_allowance(session, principal.organization_id, monthly_runs, now)
+            if monthly_cost_usd is not None:
+                _check_month(session, principal.organization_id, monthly_cost_usd, now)
             made = _insert(session, draft, principal, uuid, steps, secrets, now, traceparent=traceparent)
+            if audit is not None:
+                add_entry(session, replace(audit, target=str(made.run_id)))
             return _run(made, draft, principal, uuid, steps, now, traceparent), True
 
         def again(session: Session) -> tuple[Run, bool]:
@@ -153,6 +163,12 @@ class RunCreation:
             return await self._executor.write(again)
         except Dangling as error:
             raise NotFound("A file, the repository or the owner of this run does not exist any more.") from error
+
+    async def key_use(self, principal: Principal, idempotency: Idempotency) -> UUID | None:
+        found = await self._executor.glance(lambda session: _use_of(session, principal, idempotency))
+        if found is None or found[2] < micros(idempotency.not_before):
+            return None
+        return _same_use(found, idempotency)
 
 
 def _run(
@@ -200,6 +216,9 @@ def _run(
         purpose=draft.purpose,
         metadata=draft.metadata,
         opens_pull_request=draft.opens_pull_request,
+        max_cost_usd=draft.max_cost_usd,
+        network=draft.network,
+        validation=draft.validation,
     )
 
 
@@ -244,6 +263,9 @@ def _insert(
         purpose=draft.purpose.value,
         metadata=None if draft.metadata is None else json_of(draft.metadata),
         opens_pull_request=draft.opens_pull_request,
+        max_cost_usd=draft.max_cost_usd,
+        network=policy_json(draft.network),
+        validation=rules_json(draft.validation),
         now=micros(now),
     )
     run_id: int = rows[0][0]
@@ -288,10 +310,17 @@ def _use_allowance(session: Session, organization_id: int, monthly_runs: int, no
         )
 
 
-def _earlier(
+def _check_month(session: Session, organization_id: int, cap: float, now: datetime) -> None:
+    """Raises MonthUsedUp."""
+    spent = costs.month_cost(session, organization_id, now)
+    if is_used_up(spent, cap):
+        raise MonthUsedUp(month_sentence(cap, spent, now), hint="An ADMIN can raise that.")
+
+
+def earlier_use(
     session: Session, principal: Principal, uuid: UUID, idempotency: Idempotency, now: datetime
 ) -> UUID | None:
-    """The run that this key made before; None once the key is this one's."""
+    """What this key made before, a run or whatever has a UUID; None once the key is this one's."""
     taken = session.one(
         _TAKE_KEY,
         organization_id=principal.organization_id,
@@ -304,11 +333,20 @@ def _earlier(
     )
     if taken is not None:
         return None
-    found = session.one(
-        _KEY, organization=principal.organization_id, user=principal.user_id, called=plain(idempotency.key)
-    )
+    found = _use_of(session, principal, idempotency)
     if found is None:
         raise RuntimeError("An idempotency key was taken and is not there.")
+    return _same_use(found, idempotency)
+
+
+def _use_of(session: Session, principal: Principal, idempotency: Idempotency) -> Row | None:
+    return session.one(
+        _KEY, organization=principal.organization_id, user=principal.user_id, called=plain(idempotency.key)
+    )
+
+
+def _same_use(found: Row, idempotency: Idempotency) -> UUID:
+    """Raises IdempotencyMismatch."""
     if found[1] != idempotency.digest:
         raise IdempotencyMismatch(
             "This Idempotency-Key was used with another request.", hint="Use a new key for a new request."

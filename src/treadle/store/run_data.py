@@ -6,13 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, select, update
 
-from treadle.domain.errors import AlreadyFinished, NotFound
+from treadle.domain.errors import AlreadyFinished, Conflict, NotFound
 from treadle.domain.events import Draft
 from treadle.domain.run import Artifact, Checkpoint, EngineName
 from treadle.domain.states import RUN_ALIVE, Phase
 from treadle.ports import Fence
-from treadle.store import events, secrets
+from treadle.store import events
 from treadle.store.prepared import Prepared, Row, among, put_into
+from treadle.store.secrets import by_owner
 from treadle.store.secrets import put as put_secrets
 from treadle.store.session import Dangling, Executor, Session
 from treadle.store.tables import artifacts, checkpoints, runs
@@ -108,7 +109,13 @@ class RunData:
         return tuple(_artifact_of(row) for row in rows)
 
     async def put_run_secrets(
-        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+        self,
+        run_id: int,
+        secrets: Mapping[str, str | None],
+        event: Draft | None,
+        now: datetime,
+        *,
+        instead_of: Mapping[str, str] | None = None,
     ) -> None:
         batch = events.Batch([] if event is None else [event])
 
@@ -118,6 +125,8 @@ class RunData:
                 status = standing(session, run_id).status
                 raise AlreadyFinished(f"The run has ended: {status}.")
             uuid, organization_id, last = row
+            if instead_of and not instead_of.items() <= by_owner(session, UUID(uuid)).items():
+                raise Conflict("The run's secrets were changed meanwhile.")
             put_secrets(session, UUID(uuid), organization_id, secrets, now)
             if batch:
                 events.write(session, run_id, last, batch, now)
@@ -129,7 +138,7 @@ class RunData:
             row = session.one(_UUID, run=run_id)
             if row is None:
                 raise NotFound(f"There is no run {run_id}.")
-            return secrets.by_owner(session, UUID(row[0]))
+            return by_owner(session, UUID(row[0]))
 
         return await self._executor.read(work)
 

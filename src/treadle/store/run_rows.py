@@ -12,7 +12,7 @@ from treadle.domain.states import Phase, RunStatus, StepStatus
 from treadle.store.prepared import Prepared, Row
 from treadle.store.session import Session
 from treadle.store.tables import runs, steps
-from treadle.store.values import date_of, optional_date, shared_uuid, structured_of
+from treadle.store.values import date_of, optional_date, policy_of, results_of, rules_of, shared_uuid, structured_of
 
 RUN_COLUMNS = (
     runs.c.id,
@@ -49,6 +49,9 @@ RUN_COLUMNS = (
     runs.c.metadata,
     runs.c.opens_pull_request,
     runs.c.first_step,
+    runs.c.max_cost_usd,
+    runs.c.network,
+    runs.c.validation,
 )
 
 STEP_COLUMNS = (
@@ -71,11 +74,12 @@ STEP_COLUMNS = (
     steps.c.duration_ms,
     steps.c.is_follow_up,
     steps.c.file_ids,
+    steps.c.validation,
 )
 
 #: The same without what a list leaves out.
 LISTED_STEP_COLUMNS = tuple(
-    null() if column.name in {"output", "structured_output"} else column for column in STEP_COLUMNS
+    null() if column.name in {"output", "structured_output", "validation"} else column for column in STEP_COLUMNS
 )
 
 # One statement, and so one snapshot and one round trip; a run has few steps, so its columns are not repeated often.
@@ -100,6 +104,7 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         branch_work, code_guidelines, file_ids, generate_diff, engine, model, status, failure_details, lease,
         lost_workers, last_event, has_diff, created, updated, started, completed, ping, kill,
         holds_branch, traceparent, source, purpose, metadata, opens_pull_request, first_step,
+        max_cost_usd, network, validation,
     ) = row  # fmt: skip
     return Run(
         id_,
@@ -137,6 +142,9 @@ def run_of(row: Row, run_steps: Iterable[Step]) -> Run:
         None if metadata is None else json.loads(metadata),
         bool(opens_pull_request),
         first_step,
+        max_cost_usd,
+        policy_of(network),
+        rules_of(validation),
     )
 
 
@@ -144,6 +152,7 @@ def step_of(row: Row) -> Step:
     (
         uuid, position, text, is_commitable, is_structured, status, phase, output, structured_output, failure_details,
         commit_sha, started, completed, input_tokens, output_tokens, cost_usd, duration_ms, is_follow_up, file_ids,
+        validation,
     ) = row  # fmt: skip
     return Step(
         UUID(uuid),
@@ -162,6 +171,7 @@ def step_of(row: Row) -> Step:
         Usage(input_tokens, output_tokens, cost_usd, duration_ms),
         bool(is_follow_up),
         _uuids(file_ids),
+        results_of(validation),
     )
 
 

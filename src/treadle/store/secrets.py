@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, not_, select
 
 from treadle.store.prepared import Prepared, insert_into, put_into
 from treadle.store.session import Session
@@ -13,7 +13,12 @@ from treadle.store.values import micros
 
 _INSERT = Prepared(insert_into(secrets))
 _PUT = put_into(secrets)
-_BY_OWNER = Prepared(select(secrets.c.name, secrets.c.sealed).where(secrets.c.owner == bindparam("of")))
+#: Before the names of the variables of a repository's environment.
+VARIABLES = "env/"
+_is_variable = secrets.c.name.startswith(VARIABLES)
+_BY_OWNER = Prepared(
+    select(secrets.c.name, secrets.c.sealed).where(secrets.c.owner == bindparam("of"), not_(_is_variable))
+)
 _REMOVE = Prepared(delete(secrets).where(secrets.c.owner == bindparam("of"), secrets.c.name == bindparam("called")))
 _ERASE = Prepared(delete(secrets).where(secrets.c.owner == bindparam("of")))
 
@@ -33,6 +38,7 @@ def put(session: Session, owner: UUID, organization_id: int, sealed: Mapping[str
 
 
 def by_owner(session: Session, owner: UUID) -> dict[str, str]:
+    """Credentials; variables are not among them."""
     return dict(session.all(_BY_OWNER, of=str(owner)))
 
 

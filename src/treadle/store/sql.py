@@ -6,9 +6,17 @@ from sqlalchemy import column, select, table
 
 from treadle.store import schema
 from treadle.store.address import SqliteAddress, parse
+from treadle.store.audit import Audit
+from treadle.store.automation_retention import AutomationRetention
 from treadle.store.bans import Bans
+from treadle.store.batch_advances import BatchAdvances
+from treadle.store.batches import Batches
+from treadle.store.chores import Chores
 from treadle.store.claims import Claims
 from treadle.store.connections import Connections
+from treadle.store.costs import Costs
+from treadle.store.deliveries import Deliveries
+from treadle.store.environment import Environments
 from treadle.store.events import Events
 from treadle.store.figures import Figures
 from treadle.store.files import Files
@@ -24,6 +32,7 @@ from treadle.store.page_sessions import PageSessions
 from treadle.store.prepared import Prepared
 from treadle.store.pull_requests import PullRequests
 from treadle.store.rates import Rates
+from treadle.store.renewals import Renewals
 from treadle.store.repositories import Repositories
 from treadle.store.resuming import Resuming
 from treadle.store.retention import Retention
@@ -34,11 +43,18 @@ from treadle.store.run_search import RunSearches
 from treadle.store.run_trace import RunTraces
 from treadle.store.runs import Runs
 from treadle.store.sandboxes import Sandboxes
+from treadle.store.schedules import Schedules
+from treadle.store.script_runs import ScriptRuns
+from treadle.store.scripts import Scripts
+from treadle.store.sealed import Sealed
 from treadle.store.session import Executor
 from treadle.store.share_links import ShareLinks
 from treadle.store.sqlite import SqliteExecutor
 from treadle.store.sweep import Sweeps
+from treadle.store.threads import Threads
+from treadle.store.triggers import Triggers
 from treadle.store.usage import UsageFigures
+from treadle.store.webhooks import Webhooks
 from treadle.store.worker_reports import WorkerReports
 
 _REVISION = Prepared(
@@ -73,12 +89,28 @@ class SqlStore(
     Connections,
     OAuth,
     Retention,
+    AutomationRetention,
     PageSessions,
     ShareLinks,
     RunSearches,
     RunTraces,
     UsageFigures,
     WorkerReports,
+    Costs,
+    Audit,
+    Sealed,
+    Environments,
+    Chores,
+    Batches,
+    BatchAdvances,
+    Triggers,
+    Deliveries,
+    Threads,
+    Webhooks,
+    Schedules,
+    Scripts,
+    ScriptRuns,
+    Renewals,
 ):
     """Everything Treadle remembers, in one database. `open` makes one."""
 

@@ -11,7 +11,14 @@ from urllib.parse import quote
 
 from treadle.domain.errors import ConfigurationError, Unavailable
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "journal_size_limit=67108864")
+#: What is deleted is overwritten, as some builds of SQLite do by themselves: the end of a run erases its secrets.
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    "journal_size_limit=67108864",
+)
 
 #: What SQLite's primary result codes mean to an operator, and what to do.
 _SENTENCES = {

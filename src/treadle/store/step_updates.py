@@ -9,12 +9,13 @@ from treadle.domain.errors import Conflict, NotFound
 from treadle.domain.run import Usage
 from treadle.domain.states import STEP_TERMINAL, STEP_TRANSITIONS, StepStatus
 from treadle.ports import StepUpdate
+from treadle.store import costs
 from treadle.store.prepared import Prepared, among, constant
 from treadle.store.session import Session
 from treadle.store.tables import steps
-from treadle.store.values import micros, plain, structured_json
+from treadle.store.values import micros, plain, results_json, structured_json
 
-_KEPT_UNLESS_GIVEN = ("phase", "output", "structured_output", "failure_details", "commit_sha")
+_KEPT_UNLESS_GIVEN = ("phase", "output", "structured_output", "failure_details", "commit_sha", "validation")
 _ADDED = ("input_tokens", "output_tokens", "cost_usd", "duration_ms")
 
 
@@ -61,6 +62,7 @@ def apply(session: Session, run_id: int, change: StepUpdate, now: datetime) -> N
         "new_structured_output": structured_json(change.structured_output),
         "new_failure_details": plain(change.failure_details),
         "new_commit_sha": plain(change.commit_sha),
+        "new_validation": results_json(change.validation),
         "more_input_tokens": usage.input_tokens,
         "more_output_tokens": usage.output_tokens,
         "more_cost_usd": usage.cost_usd,
@@ -68,6 +70,8 @@ def apply(session: Session, run_id: int, change: StepUpdate, now: datetime) -> N
         "now": micros(now),
     }
     if statement is not None and session.run(statement, **values):
+        if usage.input_tokens or usage.output_tokens or usage.cost_usd:
+            costs.charge(session, run_id, usage, now)
         return
     row = session.one(_STATUS, run=run_id, at=change.position)
     if row is None:

@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy import Integer, bindparam, delete, or_, select
 
+from treadle.domain.run import given_up
 from treadle.domain.states import RunStatus
 from treadle.ports import Sweep
 from treadle.store import branches
@@ -138,8 +139,7 @@ def _take_away(session: Session, run: Standing, now: datetime, *, is_silent: boo
         )
         return RunStatus.KILLED
     if lost_workers >= max_lost_workers:
-        details = f"{lost_workers} workers were lost while they had this run: each stopped answering. It was given up."
-        end(session, run, RunStatus.FAILED, details, now, lost_workers=lost_workers)
+        end(session, run, RunStatus.FAILED, given_up(lost_workers), now, lost_workers=lost_workers)
         return RunStatus.FAILED
     requeue(session, run, "lease_expired", now, lost_workers=lost_workers)
     return RunStatus.NEW

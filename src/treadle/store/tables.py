@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from treadle.domain.identity import Role
-from treadle.domain.run import EngineName
+from treadle.domain.run import EngineName, RunPurpose
 from treadle.domain.states import RUN_TERMINAL, STEP_TERMINAL, Phase, RunStatus, StepStatus
 
 metadata = MetaData(
@@ -83,6 +83,8 @@ organizations = Table(
     Column("default_model", Text),
     Column("default_repository_id", BigInteger),
     Column("monthly_runs", Integer),
+    Column("default_max_cost_usd", Double),
+    Column("monthly_cost_usd", Double),
     sqlite_autoincrement=True,
 )
 
@@ -100,6 +102,7 @@ users = Table(
     Column("github_username", Text),
     Column("avatar_url", Text),
     Column("password", Text),  # hashed, with its salt and cost; null: none
+    Column("date_tokens_void", Date),  # JWTs that were issued until then do not count
     sqlite_autoincrement=True,
 )
 
@@ -160,6 +163,9 @@ repositories = Table(
     Column("setup_status", Text, nullable=False, server_default="NONE"),
     Column("check_suite_settings", Text),  # JSON; null: the defaults
     Column("check_names", Text),  # JSON: [str]
+    Column("network", Text),  # JSON of a policy; null: the service's setting
+    Column("scans_secrets", Boolean, nullable=False, server_default=true()),
+    Column("validation", Text),  # JSON of rules; null: none
     UniqueConstraint("organization_id", "name"),
     Index("repositories_by_organization", "organization_id", "id"),
     sqlite_autoincrement=True,
@@ -174,6 +180,16 @@ secrets = Table(
     Column("organization_id", ForeignKey("organizations.id"), nullable=False),
     Column("sealed", Text, nullable=False),
     Column("date_updated", Date, nullable=False),
+)
+
+#: Of refresh tokens, each of which works once: who shows it, and what it was used up for.
+license_renewals = Table(
+    "license_renewals",
+    metadata,
+    Column("token", Text, primary_key=True),  # a name that is derived from it
+    Column("holder", Text, nullable=False),  # of the claim
+    Column("date_ends", Date, nullable=False),  # of the claim; of what is finished, when that was
+    Column("follows", Text),  # opens with the token alone; null: nothing yet
 )
 
 runs = Table(
@@ -219,6 +235,9 @@ runs = Table(
     Column("metadata", Text),  # JSON
     Column("opens_pull_request", Boolean, nullable=False, server_default=false()),
     Column("first_step", Integer, nullable=False, server_default="1"),
+    Column("max_cost_usd", Double),
+    Column("network", Text),  # JSON of a policy; null: the repository's
+    Column("validation", Text),  # JSON of rules; null: the repository's
     one_of("status", RunStatus),
     one_of("engine", EngineName),
     CheckConstraint(f"(date_completed IS NOT NULL) = ({either('status', RUN_TERMINAL)})", name="completed"),
@@ -261,6 +280,9 @@ Index(
 #: New, and another run has its work branch.
 IS_BLOCKED = and_(runs.c.status == literal_column(f"'{RunStatus.NEW}'"), not_(runs.c.holds_branch))
 Index("runs_blocked", runs.c.branch_key, runs.c.id, sqlite_where=IS_BLOCKED, postgresql_where=IS_BLOCKED)
+# The newest run on a branch: whom its checks wake, and whose pushes start nothing.
+IS_CODE = runs.c.purpose == literal_column(f"'{RunPurpose.CODE}'")
+Index("runs_by_branch", runs.c.branch_key, runs.c.id, sqlite_where=IS_CODE, postgresql_where=IS_CODE)
 # What an organization made in some days, and what of its has just ended: for the page.
 Index("runs_by_date", runs.c.organization_id, runs.c.date_created)
 IS_ENDED = runs.c.date_completed.is_not(null())
@@ -305,6 +327,7 @@ steps = Table(
     Column("duration_ms", BigInteger, nullable=False),
     Column("is_follow_up", Boolean, nullable=False, server_default=false()),
     Column("file_ids", Text, nullable=False, server_default="[]"),  # JSON: [uuid]
+    Column("validation", Text),  # JSON: [result of a command]; null: none was run
     UniqueConstraint("run_id", "uuid"),
     one_of("status", StepStatus),
     one_of("phase", Phase),
@@ -601,4 +624,34 @@ workers = Table(
     Column("is_paused", Boolean, nullable=False),
     Column("date_started", Date, nullable=False),
     Column("date_seen", Date, nullable=False, index=True),
+)
+
+#: What model time cost, counted in the transaction that adds it to a step: by the month (UTC, `2026-11`) of the answer.
+monthly_costs = Table(
+    "monthly_costs",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_usd", Double, nullable=False),
+)
+
+#: Who did what. Rows are only ever added: triggers refuse to change or remove one.
+audit = Table(
+    "audit",
+    metadata,
+    identifier(),
+    Column("organization_id", ForeignKey("organizations.id")),  # null: the whole service
+    Column("user_id", ForeignKey("users.id")),  # null: nobody who is known, or the operator at the machine
+    Column("actor", Text, nullable=False),  # as it was called then: an e-mail address, "operator"
+    Column("action", Text, nullable=False),
+    Column("target", Text),
+    Column("detail", Text),  # JSON; never a secret
+    Column("door", Text, nullable=False),  # api, page, cli, service
+    Column("address", Text),  # of the client
+    Column("date", Date, nullable=False),
+    Index("audit_by_organization", "organization_id", "id"),
+    sqlite_autoincrement=True,
 )

@@ -14,7 +14,7 @@ from treadle.domain.repository import SetupStatus
 from treadle.domain.run import RunPurpose
 from treadle.domain.states import RUN_ALIVE, RUN_TERMINAL, Phase, RunStatus, StepStatus, sources_of
 from treadle.ports import Fence
-from treadle.store import branches, events, secrets
+from treadle.store import branches, chores, events, secrets
 from treadle.store.prepared import Prepared, Row, among, constant
 from treadle.store.session import Session
 from treadle.store.tables import repositories, runs, steps
@@ -185,6 +185,7 @@ def end(
     # Last, as two runs share a repository: who has its row waits for nobody any more.
     if run.purpose == RunPurpose.SETUP_COMMANDS and status is not RunStatus.SUCCESS:
         session.run(_GIVE_UP_SETUP, repository=run.repository_id)
+    chores.wake_watchers(session, run.run_id, now)
 
 
 def go_on(

@@ -1,7 +1,7 @@
 """What is written in a column, and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -9,7 +9,11 @@ from typing import overload
 from uuid import UUID
 
 from treadle.domain.events import JsonObject, JsonValue, clip
+from treadle.domain.network import NetworkMode, NetworkPolicy
 from treadle.domain.run import StructuredOutput
+from treadle.domain.validation import CommandResult, ValidationRules
+
+_UNKNOWN_RULES = ValidationRules(("echo 'This version of Treadle cannot read the validation rules.'; exit 1",), 0)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -101,3 +105,39 @@ def structured_json(answer: StructuredOutput | None) -> str | None:
 
 def structured_of(text: str | None) -> StructuredOutput | None:
     return None if text is None else StructuredOutput(**json.loads(text))
+
+
+def policy_json(policy: NetworkPolicy | None) -> str | None:
+    return None if policy is None else _encode(policy.json())
+
+
+def policy_of(text: str | None) -> NetworkPolicy | None:
+    """One that this version cannot read is the strictest that an engine can work with: it is no reason to be lax."""
+    if text is None:
+        return None
+    try:
+        return NetworkPolicy.read(json.loads(text))
+    except ValueError:
+        return NetworkPolicy(NetworkMode.MODEL)
+
+
+def rules_json(rules: ValidationRules | None) -> str | None:
+    return None if rules is None else _encode(rules.json())
+
+
+def rules_of(text: str | None) -> ValidationRules | None:
+    """Some that this version cannot read pass for no work: it is no reason to be lax."""
+    if text is None:
+        return None
+    try:
+        return ValidationRules.read(json.loads(text))
+    except ValueError:
+        return _UNKNOWN_RULES
+
+
+def results_json(results: Sequence[CommandResult] | None) -> str | None:
+    return None if results is None else _encode([result.json() for result in results])
+
+
+def results_of(text: str | None) -> tuple[CommandResult, ...]:
+    return () if text is None else tuple(map(CommandResult.from_json, json.loads(text)))

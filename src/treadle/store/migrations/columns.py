@@ -16,6 +16,13 @@ REFERS = {
     "local_session": "local_sessions",
     "provider_id": "oauth_providers",
     "api_key_id": "api_keys",
+    "script_id": "scripts",
+    "script_run_id": "script_runs",
+    "batch_id": "batches",
+    "hook_id": "hooks",
+    "trigger_id": "triggers",
+    "schedule_id": "schedules",
+    "webhook_id": "webhooks",
 }
 
 
@@ -31,6 +38,15 @@ def text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=False)
 
 
+def words(name: str) -> sa.Column[str]:
+    """Text, or none."""
+    return sa.Column(name, sa.Text)
+
+
+def uuid() -> sa.Column[str]:
+    return sa.Column("uuid", sa.String(36), nullable=False)
+
+
 def whole(name: str) -> sa.Column[int]:
     """A large number, such as a date."""
     return sa.Column(name, sa.BigInteger, nullable=False)
@@ -39,6 +55,25 @@ def whole(name: str) -> sa.Column[int]:
 def owned(*names: str) -> list[sa.Column[int]]:
     """Columns that refer to the table that each is called after."""
     return [sa.Column(name, BIG_ID, nullable=False) for name in names]
+
+
+def optional(name: str) -> sa.Column[int]:
+    """Refers to the table that it is called after, or to nothing."""
+    return sa.Column(name, BIG_ID)
+
+
+def date(name: str) -> sa.Column[int]:
+    """One that may not have come yet."""
+    return sa.Column(name, sa.BigInteger)
+
+
+def number(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False)
+
+
+def unique(table: str, *names: str) -> sa.UniqueConstraint:
+    """Named as `tables.py` names it."""
+    return sa.UniqueConstraint(*names, name=f"{table}_{'_'.join(names)}_key")
 
 
 def identified(*names: str) -> list[sa.Column[int]]:

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from treadle.store.tables import metadata
+from treadle.store.automation_tables import EVERYTHING
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=EVERYTHING,
     render_as_batch=True,
     transactional_ddl=True,
 )
