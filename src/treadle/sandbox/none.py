@@ -3,13 +3,15 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from treadle import command
 from treadle.domain.errors import ConfigurationError
 from treadle.ports import Box, Layout
 from treadle.sandbox import supervise
+from treadle.sandbox.plain import Plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class NoSandbox:
     grace_seconds: float = 2.0
     name = "none"
     enforces_read_only = False
+    confines_network = False
 
     async def check(self) -> None:
         """Raises ConfigurationError where the descendants of a command cannot be found."""
@@ -32,9 +35,8 @@ class NoSandbox:
     def layout(self, box: Box) -> Layout:
         return Layout(work_tree=box.work_tree, home=box.home, config=box.config, files=box.files)
 
-    def wrap(
-        self, argv: Sequence[str], environment: Mapping[str, str], box: Box
-    ) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    @contextmanager
+    def enclose(self, argv: Sequence[str], environment: Mapping[str, str], box: Box) -> Iterator[Plain]:
         """A death by signal n shows as exit code 128 + n. The command starts in the work tree."""
         # Claude refuses to work unattended as root unless it believes itself in a sandbox.
         as_root = {"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}
@@ -46,4 +48,4 @@ class NoSandbox:
         flags = (word for option in options.items() for word in option)
         program = shutil.which(argv[0], path=environment.get("PATH", os.defpath)) or argv[0]
         supervisor = (sys.executable, "-I", "-S", str(command.script_of(supervise)), *flags)
-        return (*supervisor, "--", program, *argv[1:]), {**as_root, **environment}
+        yield Plain((*supervisor, "--", program, *argv[1:]), {**as_root, **environment})

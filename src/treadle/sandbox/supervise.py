@@ -1,12 +1,16 @@
 """Runs a command and outlives it by the moment it takes to end every process that the command left behind.
 
-    python -I -S supervise.py --parent PID --grace SECONDS --directory DIRECTORY -- PATH-OF-COMMAND [ARGUMENT]...
+    python -I -S supervise.py --parent PID --grace SECONDS --directory DIRECTORY [--afterwards LINE] --
+        PATH-OF-COMMAND [ARGUMENT]...
 
 Two processes watch, each a subreaper, so that whatever leaves its session or forks twice comes back to one of them: the
 outer one is spawned by the worker, the inner one by the outer, the command by the inner. Either of the two can be
 killed with SIGKILL and the other cleans up; when the worker dies, so do both.
 
 SIGTERM, SIGINT and SIGHUP go to the command's process group as SIGTERM, and after the grace everything is killed.
+Afterwards, with nothing left alive, the shell gets LINE, and as $1 the command's exit code where it had one: to let go
+of what the command has made elsewhere.
+
 The exit code is the command's; 128 + n when signal n ended it; 127 when it is not there, 126 when it cannot be run.
 
 A program of its own, without Treadle and with the few builtin modules that cost nothing: `signal` and `ctypes` would
@@ -26,6 +30,9 @@ _WATCHED = (*_STOPPING, _CHILD, _PARENT_DIED)
 
 #: Seconds for killed processes to go; one in uninterruptible sleep may not.
 _REAP_SECONDS = 3.0
+
+#: Seconds for the line that is run afterwards.
+_AFTERWARDS_SECONDS = 15.0
 
 
 def _prctl(option: int, value: int) -> None:
@@ -87,10 +94,25 @@ def _stop(child: int) -> None:
         os.kill(child, _TERM)
 
 
-def _watch(child: int, grace: float) -> int:
+def _let_go(line: str, code: str) -> None:
+    """Runs the line, and ends what it has started."""
+    child = os.fork()
+    if not child:
+        try:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            os.execve("/bin/sh", ["sh", "-c", line, "sh", code], _given_environment())  # noqa: S606 - our own line
+        finally:
+            os._exit(126)
+    deadline = time.monotonic() + _AFTERWARDS_SECONDS
+    while os.waitpid(child, os.WNOHANG)[0] != child and time.monotonic() < deadline:
+        _signal.sigtimedwait((_CHILD,), 0.1)
+    _kill_descendants()
+
+
+def _watch(child: int, grace: float, afterwards: str | None, *, is_outer: bool) -> int:
     """Waits for the child, passing signals on; the exit code, with nothing left alive."""
     deadline = None
-    code: int = 128 + _KILL
+    code: int = -_KILL
     while True:
         done, status = os.waitpid(-1, os.WNOHANG)
         if done == child:
@@ -106,6 +128,8 @@ def _watch(child: int, grace: float) -> int:
             deadline = time.monotonic() + grace
             _stop(child)
     _kill_descendants()
+    if afterwards is not None and (code < 0 or not is_outer):  # else the inner one has done it
+        _let_go(afterwards, str(code) if code >= 0 else "")
     return code if code >= 0 else 128 - code
 
 
@@ -120,7 +144,7 @@ def _silence() -> None:
 def main(arguments: list[str]) -> int:
     split = arguments.index("--")
     options = dict(zip(arguments[:split:2], arguments[1:split:2], strict=True))
-    command, grace = arguments[split + 1 :], float(options["--grace"])
+    command, grace, afterwards = arguments[split + 1 :], float(options["--grace"]), options.get("--afterwards")
     _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
     _signal.signal(_CHILD, _signal.SIG_DFL)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -129,7 +153,8 @@ def main(arguments: list[str]) -> int:
     inner = os.fork()
     if inner:
         _silence()
-        return _watch(inner, grace + _REAP_SECONDS)
+        longest = grace + _REAP_SECONDS + (_AFTERWARDS_SECONDS if afterwards is not None else 0)
+        return _watch(inner, longest, afterwards, is_outer=True)
     os.setsid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _die_with(outer, _PARENT_DIED)
@@ -138,7 +163,7 @@ def main(arguments: list[str]) -> int:
     if not child:
         _become(command, options["--directory"], watcher)
     _silence()
-    return _watch(child, grace)
+    return _watch(child, grace, afterwards, is_outer=False)
 
 
 if __name__ == "__main__":
