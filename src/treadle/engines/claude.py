@@ -1,18 +1,16 @@
-"""Claude Code: what to run for a phase, and where its conversation and its renewed tokens are."""
+"""Claude Code: what to run for a phase, and where its conversation is."""
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from treadle.domain.credentials import EngineCredential, OAuthLicense
-from treadle.domain.run import EngineName, Usage
+from treadle.domain.credentials import EngineCredential
+from treadle.domain.run import EngineName
 from treadle.engines import structured
 from treadle.engines.claude_stream import ClaudeReader
-from treadle.engines.lines import as_count, as_object, as_text, decode
 from treadle.engines.search_path import SEARCH_PATH
 from treadle.ports import EngineCall, Invocation, Layout
 
@@ -68,8 +66,6 @@ class ClaudeEngine:
             # The host's routing counts, and none that a settings file names.
             environment |= {variable: "3", "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1"}
             argv = ("/bin/sh", "-c", _WITH_KEY, "sh", str(call.layout.config / _KEY), *argv)
-        elif call.credential.license is not None:
-            files[_CREDENTIALS] = _credentials(call.credential.license)
         prompt = _prompt(call.prompt)
         return Invocation(argv=argv, environment=environment, stdin=prompt, files=files, readable=(self.cli,))
 
@@ -80,32 +76,6 @@ class ClaudeEngine:
         """The transcript, and the long outputs that it refers to."""
         folder = f"projects/{re.sub('[^A-Za-z0-9]', '-', str(layout.work_tree))}"
         return (f"{folder}/{session}.jsonl", f"{folder}/{session}/tool-results/*")
-
-    def refreshed(
-        self, credential: EngineCredential, config_files: Callable[[str], bytes | None]
-    ) -> EngineCredential | None:
-        """The tokens that the CLI renewed. When its refresh is refused it empties the file: those are no tokens."""
-        old = credential.license
-        found = as_object((decode(config_files(_CREDENTIALS) or b"") or {}).get("claudeAiOauth"))
-        access, refresh = as_text(found.get("accessToken")), as_text(found.get("refreshToken"))
-        if old is None or not access or (access, refresh or None) == (old.access_token, old.refresh_token):
-            return None
-        return replace(
-            credential,
-            license=replace(
-                old,
-                access_token=access,
-                refresh_token=refresh or old.refresh_token,
-                expires_at=_moment(as_count(found.get("expiresAt"))),
-            ),
-        )
-
-    def spent(
-        self,
-        since: datetime,  # noqa: ARG002 - the stream's last line says it
-        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002 - nor is a file needed
-    ) -> Usage | None:
-        return None
 
 
 def _arguments(call: EngineCall) -> list[str]:
@@ -144,32 +114,10 @@ def _address(endpoint: str | None) -> dict[str, str]:
 
 
 def _key(credential: EngineCredential) -> tuple[str | None, str]:
-    """What is handed over by descriptor, and the variable that names it. A license that can be renewed is not: the CLI
-    renews it in a file."""
+    """What is handed over by descriptor, and the variable that names it. A license's refresh token never is: the
+    gateway renews it."""
     if credential.api_key is not None:
         return credential.api_key, "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR"
-    if credential.license is not None and credential.license.refresh_token is None:
+    if credential.license is not None:
         return credential.license.access_token, "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR"
     return None, ""
-
-
-def _credentials(license: OAuthLicense) -> bytes:  # noqa: A002 - the word for it
-    expires_at = license.expires_at or datetime(2100, 1, 1, tzinfo=UTC)  # not known: until the API refuses it
-    return json.dumps(
-        {
-            "claudeAiOauth": {
-                "accessToken": license.access_token,
-                "refreshToken": license.refresh_token,
-                "expiresAt": round(expires_at.timestamp() * 1000),
-                "scopes": list(license.scopes or ("user:inference", "user:profile")),
-                "subscriptionType": license.subscription_type,
-            }
-        }
-    ).encode()
-
-
-def _moment(milliseconds: int) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
-    except (ValueError, OverflowError, OSError):
-        return None

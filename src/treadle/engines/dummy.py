@@ -5,16 +5,14 @@ line, the implementation appends one to `DUMMY.md`, the validation approves; `du
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from treadle import command
-from treadle.domain.credentials import EngineCredential
 from treadle.domain.errors import EngineRefused
 from treadle.domain.events import Draft, JsonValue
-from treadle.domain.run import EngineName, Usage
+from treadle.domain.run import EngineName
 from treadle.domain.states import Phase
 from treadle.engines import dummy_cli, dummy_script
 from treadle.engines.claude_stream import ClaudeReader
@@ -54,20 +52,6 @@ class DummyEngine:
 
     def session_files(self, layout: Layout, session: str) -> Sequence[str]:  # noqa: ARG002 - the same for every layout
         return (f"sessions/{session}.jsonl",)
-
-    def refreshed(
-        self,
-        credential: EngineCredential,  # noqa: ARG002 - it uses none
-        config_files: Callable[[str], bytes | None],  # noqa: ARG002 - nothing is renewed
-    ) -> EngineCredential | None:
-        return None
-
-    def spent(
-        self,
-        since: datetime,  # noqa: ARG002 - the stream's last line says it
-        config_files: Callable[[str], Iterable[bytes]],  # noqa: ARG002 - nor is a file needed
-    ) -> Usage | None:
-        return None
 
 
 class DummyReader:
@@ -129,7 +113,9 @@ def _scripted(call: EngineCall, script: Sequence[dummy_script.Action]) -> list[J
     actions: list[JsonValue] = [
         [action.name, dummy_script.reset_epoch(action.value) if action.name == "limit" else action.value]
         for action in script
-        if (action.phase or own) is call.phase and (action.times is None or call.attempt <= action.times)
+        if (action.phase or own) is call.phase
+        and (action.times is None or call.attempt <= action.times)
+        and (action.repair or 0) == call.repair
     ]
     aside: dict[Phase, JsonValue] = {
         Phase.ANALYSIS: "I will do as the script says.",

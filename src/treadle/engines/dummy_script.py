@@ -16,7 +16,8 @@ r"""Scripts of the Dummy engine: `dummy: [{"write": ["src/a.py", "print(1)\n"]},
 A line of text may come first, for the commit to be called after: `dummy: Add a.py`, and the list on the lines below.
 
 Actions belong to the implementation, in an analysis-only step to the analysis, unless `"phase"` names another; with
-`"times": n` only the first n calls in that phase perform them.
+`"times": n` only the first n calls in that phase perform them; with `"repair": n` only the call that is to mend what
+validation commands found, for the nth time.
 """
 
 import json
@@ -28,6 +29,7 @@ from typing import Final
 
 from treadle.domain.events import JsonValue
 from treadle.domain.states import Phase
+from treadle.domain.validation import MAX_TRIES
 
 PREFIX: Final = "dummy:"
 
@@ -43,6 +45,7 @@ class Action:
     value: JsonValue
     phase: Phase | None
     times: int | None
+    repair: int | None = None  # which time something is to be mended; None: the phase itself
 
 
 def parse(step_text: str) -> tuple[Action, ...] | None:
@@ -73,7 +76,7 @@ def _finite(text: str) -> float:
 def _action(entry: object, position: int) -> Action:
     if not isinstance(entry, dict):
         raise ValueError(f"action {position} is not an object")  # noqa: TRY004 - as above
-    names = [name for name in entry if name not in {"phase", "times"}]
+    names = [name for name in entry if name not in {"phase", "times", "repair"}]
     if len(names) != 1:
         found = ", ".join(f"`{name}`" for name in names) or "none"
         raise ValueError(f"action {position} must name one thing to do and names {found}")
@@ -90,7 +93,11 @@ def _action(entry: object, position: int) -> Action:
     phase = entry.get("phase")
     if phase is not None and (not isinstance(phase, str) or phase.lower() not in phases):
         raise ValueError(f"action {position}: `phase` takes {', '.join(phases)}")
-    return Action(name, entry[name], phases[phase.lower()] if phase is not None else None, times)
+    repair = entry.get("repair")
+    if repair is not None and not _is_int(repair, 1, MAX_TRIES):
+        raise ValueError(f"action {position}: `repair` takes a whole number from 1 to {MAX_TRIES}")
+    own = Phase.VALIDATION if repair is not None else None
+    return Action(name, entry[name], phases[phase.lower()] if phase is not None else own, times, repair)
 
 
 def reset_epoch(value: object) -> int | None:

@@ -1,17 +1,13 @@
 """Kimi Code: what to run for a phase, and where its conversation is."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
-from treadle.domain.credentials import EngineCredential
 from treadle.domain.errors import EngineRefused
-from treadle.domain.run import EngineName, Usage
+from treadle.domain.run import EngineName
 from treadle.engines import structured
 from treadle.engines.kimi_reader import KimiReader
-from treadle.engines.lines import MAX_NUMBER, as_count, as_object, decode
 from treadle.engines.search_path import SEARCH_PATH
 from treadle.ports import EngineCall, Invocation, Layout
 
@@ -21,14 +17,6 @@ DEFAULT_MODEL = "kimi-k2-turbo-preview"
 _PROMPT = "prompt.md"
 #: The prompt is an argument, and Linux takes none longer than 128 KiB; a longer one is left in a file to be read.
 _MAX_ARGUMENT_BYTES = 100_000
-
-#: What each agent of each conversation did, and what each of its calls of the model used; lines are only ever added.
-_WIRES = "sessions/*/*/agents/*/wire.jsonl"
-_RECORD = b'"usage.record"'
-#: The agent can write there too, whatever it likes: no longer line is read as a record, and no more of them in a file.
-_MAX_RECORD_BYTES = 4096
-_MAX_RECORDS = 50_000
-_INPUT = ("inputOther", "inputCacheRead", "inputCacheCreation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +30,8 @@ class KimiEngine:
     name = EngineName.KIMI
 
     def command(self, call: EngineCall) -> Invocation:
-        """The key is in the environment, where the agent's tools see it: the CLI takes it from nowhere better. Raises
+        """The key, a token of the run, is in the environment, where the agent's tools see it: the CLI takes it from
+        nowhere better. Raises
         EngineRefused without a key."""
         if call.credential.api_key is None:
             raise EngineRefused("Kimi needs an API key; a Claude license does not open it.")
@@ -77,40 +66,6 @@ class KimiEngine:
 
     def session_files(self, layout: Layout, session: str) -> Sequence[str]:  # noqa: ARG002 - the folder's name is a hash
         return (f"sessions/*/{session}/**/*",)
-
-    def refreshed(
-        self,
-        credential: EngineCredential,  # noqa: ARG002 - a key does not change
-        config_files: Callable[[str], bytes | None],  # noqa: ARG002 - nothing is renewed
-    ) -> EngineCredential | None:
-        return None
-
-    def spent(self, since: datetime, config_files: Callable[[str], Iterable[bytes]]) -> Usage:
-        """The tokens of every agent's calls, subagents' and failed conversations' too. What they cost in dollars is
-        nowhere said."""
-        moment = since.timestamp() * 1000
-        read = written = 0
-        for wire in config_files(_WIRES):
-            for line in islice(_lines_of_usage(wire), _MAX_RECORDS):
-                record = decode(line) or {}
-                if record.get("type") != "usage.record" or as_count(record.get("time")) < moment:
-                    continue
-                usage = as_object(record.get("usage"))
-                read += sum(as_count(usage.get(kind)) for kind in _INPUT)
-                written += as_count(usage.get("output"))
-        return Usage(input_tokens=min(read, MAX_NUMBER), output_tokens=min(written, MAX_NUMBER))
-
-
-def _lines_of_usage(wire: bytes) -> Iterator[bytes]:
-    """Lines that may be records of usage; of one that is too long for that, a piece."""
-    at = wire.find(_RECORD)
-    while at >= 0:
-        earliest = max(0, at - _MAX_RECORD_BYTES)
-        start = max(wire.rfind(b"\n", earliest, at) + 1, earliest)
-        end = wire.find(b"\n", at, at + _MAX_RECORD_BYTES)
-        end = end if end >= 0 else min(at + _MAX_RECORD_BYTES, len(wire))
-        yield wire[start:end]
-        at = wire.find(_RECORD, end)
 
 
 def _shown(program: Path) -> Path:

@@ -9,6 +9,7 @@ import structlog
 from treadle.domain.diff_contents import contents_name, diff_name, pack
 from treadle.domain.errors import LeaseLost, TreadleError
 from treadle.domain.events import Draft, EventType
+from treadle.domain.patch_mask import masked
 from treadle.domain.run import Artifact, Run
 from treadle.ports import Clock, DiffSummary, Workspace
 from treadle.runner.patience import PatientBlobs, PatientStore
@@ -107,8 +108,9 @@ class Artifacts:
             log.warning("what is around the diff could not be kept", step=step, error=str(error))
 
     async def keep_partial_work(self, workspace: Workspace, step: int | None) -> str | None:
-        """The uncommitted work, as a patch that `git apply` takes; the artifact's name. None where there is none."""
-        patch = await workspace.patch()
+        """The uncommitted work without the run's secrets, as a patch that `git apply` takes; the artifact's name. None
+        where there is none."""
+        patch = await asyncio.to_thread(masked, await workspace.patch(), self._progress.clean)
         if not patch:
             return None
         name = partial_work_of(step) if step else "partial-work.patch"

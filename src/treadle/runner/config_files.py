@@ -4,14 +4,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 #: Larger files are not read: no credential and no conversation is this large.
 MAX_BYTES = 64 << 20
-#: More files than this are not read for one purpose.
-MAX_FILES = 1000
 
 
 def write_private(root: Path, path: str, content: bytes) -> None:
@@ -38,19 +35,6 @@ def matching(root: Path, pattern: str) -> Iterator[str]:
     for path in sorted(root.glob(pattern)):
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(root).as_posix()
-
-
-def tails(root: Path, pattern: str) -> Iterator[bytes]:
-    """The contents of the plain files below `root` that match the glob `pattern`, one after another: at most MAX_FILES
-    of them, and MAX_BYTES in all; of one that is larger than what is left of that, the end."""
-    left = MAX_BYTES
-    for path in islice(matching(root, pattern), MAX_FILES):
-        with _plain(root, path) as file:
-            if file is not None:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - left))
-                content = file.read(left)
-                left -= len(content)
-                yield content
 
 
 @contextmanager

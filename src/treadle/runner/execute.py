@@ -1,6 +1,7 @@
 """One claimed run, readable from top to bottom."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -8,10 +9,11 @@ from uuid import UUID
 import structlog
 
 from treadle import telemetry
-from treadle.domain.errors import ConfigurationError, LeaseLost, NotFound, SealKeyMissing, TreadleError
+from treadle.domain.errors import ConfigurationError, LeaseLost, NotFound, RunError, SealKeyMissing, TreadleError
 from treadle.domain.events import Draft, EventType
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.repository import Repository
-from treadle.domain.run import EngineName, Run, Step
+from treadle.domain.run import EngineName, Run, Step, given_up
 from treadle.domain.states import StepStatus
 from treadle.logs import redacting, run_context
 from treadle.ports import (
@@ -29,9 +31,12 @@ from treadle.ports import (
     WorkspaceRequest,
     Workspaces,
 )
-from treadle.runner import answers, attachments, prompts, publishing, rules, unfinished
+from treadle.ports.gateway import Egress, ModelGateway
+from treadle.runner import answers, attachments, doors, prompts, publishing, rules, unfinished
+from treadle.runner.account import RunAccount
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
+from treadle.runner.commit_guard import CommitGuard
 from treadle.runner.leaving import End, Ending, Leaving
 from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold, PatientBlobs, PatientStore, now_on_this_machine
@@ -39,6 +44,9 @@ from treadle.runner.phase import PhaseRunner
 from treadle.runner.pulse import StopReason, watch
 from treadle.runner.setup import SetupRules, SetupRunner
 from treadle.runner.step import StepRunner, succeeded
+from treadle.runner.validation import CommandRules, Validation, asked
+from treadle.services.budgets import RunBudget
+from treadle.services.policies import effective
 from treadle.services.progress import Progress
 from treadle.services.pull_requests import PullRequests
 from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
@@ -65,6 +73,10 @@ class Ports:
     author: tuple[str, str]  # name and e-mail of the commits
     pull_requests: PullRequests
     setup: SetupRules
+    commands: CommandRules
+    gateway: ModelGateway
+    egress: Egress
+    network: NetworkPolicy  # of runs for which nobody has said another
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +160,44 @@ class Execution:
     async def _work(self, progress: Progress) -> None:
         run, ports = self._run, self._ports
         secrets = RunSecrets(run, self._store, ports.vault, ports.clock, ports.engines, ports.defaults, self._redactor)
-        engine = (await secrets.engine()).engine  # a run without a key fails before anything is cloned
+        await secrets.engine()  # a run without a key fails before anything is cloned
+        repository = await self._repository()
+        account = RunAccount(run.engine, secrets, progress, RunBudget(run, self._store, ports.clock))
+        await account.permit()
         workspace = await self._prepare(progress, secrets)
+        guard = CommitGuard(workspace, progress, self._redactor, is_on=_scans_secrets(repository))
+        async with doors.opened(
+            run.engine,
+            effective(run, repository, ports.network),
+            account=account,
+            gateway=ports.gateway,
+            egress=ports.egress,
+            sandbox=ports.sandbox,
+            progress=progress,
+        ) as opened:
+            await self._do_steps(progress, workspace, secrets, repository, account, opened, guard)
+        await answers.store_setup_commands(self._store, progress, run)
+        await publishing.open_pull_request(run, ports.pull_requests, progress, self._hold, clean=guard.clean)
+
+    async def _do_steps(
+        self,
+        progress: Progress,
+        workspace: Workspace,
+        secrets: RunSecrets,
+        repository: Repository | None,
+        account: RunAccount,
+        opened: doors.Doors,
+        guard: CommitGuard,
+    ) -> None:
+        run, ports = self._run, self._ports
+        engine = (await secrets.engine()).engine
         names = await attachments.mount(self._store, self._blobs, run, workspace.box.files)
         missing = await self._accept_pushed(progress, workspace)
-        ready = await self._make_ready(progress, workspace, engine) if missing else Ready()
+        if is_hopeless(run, missing, self._limits.max_lost_workers):
+            raise RunError(given_up(run.lost_workers))
+        ready = Ready()
+        if missing:
+            ready = await self._make_ready(progress, workspace, engine, secrets, repository, opened)
         checkpoints = Checkpoints(self._store, self._blobs, progress, run)
         artifacts = Artifacts(self._store, self._blobs, progress, ports.clock, run)
         layout = ports.sandbox.layout(workspace.box)
@@ -173,6 +218,8 @@ class Execution:
                 limits=self._limits,
                 new_uuid=ports.new_uuid,
                 reads_rule_files=ready.reads_rule_files,
+                account=account,
+                doors=opened,
             ),
             progress=progress,
             secrets=secrets,
@@ -185,6 +232,18 @@ class Execution:
                 names=names,
             ),
             permit_push=self._permit_push,
+            guard=guard,
+            validation=Validation(
+                workspace,
+                asked(run, repository),
+                commands=ports.commands,
+                sandbox=ports.sandbox,
+                progress=progress,
+                clock=ports.clock,
+                limits=self._limits,
+                secrets=secrets,
+                doors=opened,
+            ),
         )
         if run.lease > 1:
             await self._say_restored(progress, missing, resumption)
@@ -196,12 +255,17 @@ class Execution:
         self._are_steps_done = True
         if not artifacts.is_diff_current and (run.generate_diff or run.lease > 1):
             await artifacts.keep_diff(workspace, None)
-        await answers.store_setup_commands(self._store, progress, run)
-        await publishing.open_pull_request(run, ports.pull_requests, progress, self._hold)
 
-    async def _make_ready(self, progress: Progress, workspace: Workspace, engine: Engine) -> "Ready":
+    async def _make_ready(
+        self,
+        progress: Progress,
+        workspace: Workspace,
+        engine: Engine,
+        secrets: RunSecrets,
+        repository: Repository | None,
+        opened: doors.Doors,
+    ) -> "Ready":
         run, ports = self._run, self._ports
-        repository = await self._repository()
         organization = await self._store.organization(run.organization_id)
         text = await rules.collect(self._store, run, repository, workspace.box.work_tree, engine.name)
         if repository is None:
@@ -216,6 +280,9 @@ class Execution:
             clock=ports.clock,
             limits=self._limits,
             rules=ports.setup,
+            vault=ports.vault,
+            secrets=secrets,
+            doors=opened,
         )
         return Ready(text, await setup.run(workspace), organization.is_rules_detection_enabled)
 
@@ -305,6 +372,16 @@ class Execution:
             raise LeaseLost(f"Lease {self._fence.lease} on run {self._fence.run_id} may have run out.")
 
 
+def is_hopeless(run: Run, missing: Sequence[Step], max_lost_workers: int) -> bool:
+    """Whether a run that lost its workers is given up. That is judged by one more worker, which has looked at the work
+    branch: what the lost ones pushed counts, and of a run whose steps are all done only the end is made up for."""
+    return bool(missing) and len(missing) == len(run.steps_to_do) and run.lost_workers >= max_lost_workers
+
+
+def _scans_secrets(repository: Repository | None) -> bool:
+    return repository is None or repository.scans_secrets
+
+
 def _reason_of(pulse: "asyncio.Task[StopReason]") -> StopReason:
     error = pulse.exception()
     if error is None:
@@ -325,6 +402,9 @@ def _ending_of(work: "asyncio.Task[None]") -> Ending:
             return Ending(End.AWAY)
         case TreadleError():
             return Ending(End.FAILED, error.sentence())
+        case OSError(errno=errno.ENOSPC):
+            log.warning("the disk is full", error=str(error))
+            return Ending(End.FAILED, "The disk of the worker is full. Free some space there, or give it a larger one.")
         case _:
             log.error("the run hit a fault of Treadle's own", exc_info=error)
             return Ending(

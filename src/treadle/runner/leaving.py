@@ -1,8 +1,11 @@
 """The one place where a claimed run ends on this worker, however it ends."""
 
 import asyncio
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from pathlib import Path
 
 import structlog
 
@@ -28,6 +31,11 @@ LEAVING_SECONDS = 2.0
 HAND_BACK_SECONDS = 3600.0
 
 
+#: A worker's disk with less space than this is full: nothing more can be written down. A run whose workspace took as
+#: much of it has filled it.
+FULL_BYTES = 1 << 20
+
+
 class End(Enum):
     """What becomes of the claim."""
 
@@ -45,6 +53,12 @@ class Ending:
     details: str | None = None
     is_after_steps: bool = False  # all that were to do are done
 
+
+#: Of a run that was stopped because nothing could be written down: handed back, it would only fill the disk again.
+_FILLED = (
+    "The run filled the disk of its worker, so that nothing could be written down any more. "
+    "Let it write less, or give the worker a larger disk."
+)
 
 _STATUS = {End.SUCCESS: RunStatus.SUCCESS, End.FAILED: RunStatus.FAILED, End.KILLED: RunStatus.KILLED}
 
@@ -93,10 +107,15 @@ class Leaving:
         except LeaseLost:
             ending = Ending(End.LOST)
         finally:
+            tree = workspace.box.work_tree
+            free = _free_bytes(tree)
             try:
                 await workspace.remove()
             except (TreadleError, OSError):  # the run is over all the same; the next start of a worker sweeps
                 log.exception("the workspace could not be removed")
+        if ending.end is End.AWAY and free < FULL_BYTES <= _free_bytes(tree) - free:
+            log.warning("the run filled the disk", free_bytes=free)
+            ending = replace(ending, end=End.FAILED, details=_FILLED)
         return ending
 
     async def _keep_partial_work(self, workspace: Workspace, position: int | None) -> str | None:
@@ -162,3 +181,11 @@ class Leaving:
             else:
                 log.info("the run was handed back")
                 return
+
+
+def _free_bytes(path: Path) -> int:
+    """Of the file system where it is, or was."""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            return shutil.disk_usage(place).free
+    return 0

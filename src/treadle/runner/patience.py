@@ -13,12 +13,14 @@ from uuid import UUID
 import structlog
 
 from treadle.domain.errors import ConfigurationError, LeaseLost, Unavailable
-from treadle.domain.events import Draft
+from treadle.domain.events import Draft, Event
 from treadle.domain.identity import Organization, Role, User
 from treadle.domain.repository import Repository, SandboxStatus, SetupSandbox, SetupStatus
 from treadle.domain.run import Artifact, Checkpoint, Run, StoredFile
 from treadle.domain.states import RunStatus
 from treadle.ports import BlobEntry, Blobs, Fence, Pulse, StepUpdate, Store
+from treadle.ports.trace import Mark
+from treadle.ports.trust import SealedVariable
 
 T = TypeVar("T")
 
@@ -152,9 +154,17 @@ class PatientStore:
         return await self._hold.patiently(lambda: self._store.run_secrets(run_id))
 
     async def put_run_secrets(
-        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+        self,
+        run_id: int,
+        secrets: Mapping[str, str | None],
+        event: Draft | None,
+        now: datetime,
+        *,
+        instead_of: Mapping[str, str] | None = None,
     ) -> None:
-        await self._hold.patiently(lambda: self._store.put_run_secrets(run_id, secrets, event, now))
+        await self._hold.patiently(
+            lambda: self._store.put_run_secrets(run_id, secrets, event, now, instead_of=instead_of)
+        )
 
     async def get_file(self, file_id: UUID, organization_id: int, user_id: int | None) -> StoredFile:
         return await self._hold.patiently(lambda: self._store.get_file(file_id, organization_id, user_id))
@@ -164,6 +174,18 @@ class PatientStore:
 
     async def organization(self, organization_id: int) -> Organization:
         return await self._hold.patiently(lambda: self._store.organization(organization_id))
+
+    async def month_cost(self, organization_id: int, now: datetime) -> float:
+        return await self._hold.patiently(lambda: self._store.month_cost(organization_id, now))
+
+    async def outline(self, run_id: int) -> Sequence[Mark]:
+        return await self._hold.patiently(lambda: self._store.outline(run_id))
+
+    async def events(self, run_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return await self._hold.patiently(lambda: self._store.events(run_id, after=after, limit=limit))
+
+    async def repository_environment(self, repository_id: int) -> Sequence[SealedVariable]:
+        return await self._hold.patiently(lambda: self._store.repository_environment(repository_id))
 
     async def member(self, organization_id: int, user_id: int) -> tuple[User, Role]:
         return await self._hold.patiently(lambda: self._store.member(organization_id, user_id))

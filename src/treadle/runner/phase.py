@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
 
 from treadle import command, telemetry
-from treadle.domain.credentials import EngineCredential
-from treadle.domain.errors import EngineAuthenticationFailed, EngineNotInstalled, EngineTimedOut, LeaseLost
+from treadle.domain.errors import EngineNotInstalled, EngineTimedOut, LeaseLost
 from treadle.domain.events import Draft, EventType, JsonObject, JsonValue, clip
-from treadle.domain.run import Step, Usage
+from treadle.domain.run import EngineName, Step, Usage
 from treadle.domain.states import Phase
 from treadle.logs import run_context
-from treadle.ports import Box, Clock, Engine, EngineCall, EngineReader, Layout, Outcome, Sandbox
+from treadle.ports import Box, Clock, Enclosed, Engine, EngineCall, EngineReader, Layout, Outcome, Sandbox
 from treadle.runner import config_files
+from treadle.runner.account import RunAccount, note_cost
+from treadle.runner.doors import Doors
 from treadle.runner.limits import Limits
+from treadle.runner.watching import within_limits
 from treadle.services.progress import Progress
 from treadle.services.secrets import EngineChoice, RunSecrets
 
@@ -45,6 +45,7 @@ class PhaseRequest:
     is_structured: bool
     is_read_only: bool
     session: str | None
+    repair: int = 0  # which time validation's finding is to be mended; 0: the phase itself
 
 
 class PhaseRunner:
@@ -61,6 +62,8 @@ class PhaseRunner:
         limits: Limits,
         new_uuid: Callable[[], UUID],
         reads_rule_files: bool,
+        account: RunAccount,
+        doors: Doors,
     ) -> None:
         self._box = box
         self._sandbox = sandbox
@@ -70,37 +73,37 @@ class PhaseRunner:
         self._limits = limits
         self._new_uuid = new_uuid
         self._reads_rule_files = reads_rule_files
-        self.spent = Usage()  # by the phase that runs, or ran last
+        self._account = account
+        self._doors = doors
+        self.unbilled = Usage()  # by the phase that runs, or ran last: what its account was not charged
         self.session: str | None = None  # the conversation that its last attempt left, if there is enough of it
 
     async def run(self, request: PhaseRequest) -> Outcome:
-        """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError. What it cost
-        is in `spent`, however it ends."""
+        """The successful outcome, its usage that of every attempt. Raises the last attempt's EngineError. What is to be
+        recorded of its cost is in `unbilled`, however it ends."""
         phase, position = request.phase, request.step.position
         with (
             run_context(phase=phase),
             telemetry.timed(telemetry.PHASE_SECONDS, "phase", phase=phase, step=position) as span,
         ):
+            self._account.bill_to(position, phase)
             return await self._run(request, span)
 
     async def _run(self, request: PhaseRequest, span: telemetry.Span) -> Outcome:
-        self.spent, self.session = Usage(), request.session
+        self.unbilled, self.session = Usage(), request.session
         delays = iter(self._limits.retries)
-        attempt, session, is_renewal_due = 0, request.session, False
+        attempt, session = 0, request.session
         while True:
             attempt += 1
-            chosen = await self._secrets.engine()
+            chosen = self._doors.stand_in(await self._secrets.engine())
             span.set(engine=chosen.engine.name)
-            if is_renewal_due:
-                chosen = replace(chosen, credential=_expired(chosen.credential, self._clock))
             outcome = await self._attempt(request, chosen, session, attempt)
             if outcome.error is None:
-                return replace(outcome, usage=self.spent)
+                return replace(outcome, usage=self._account.charged + self.unbilled)
             session = self.session = self._session_after(chosen.engine, outcome.session) or request.session
             delay = next(delays, None) if outcome.error.is_retryable else None
             if delay is None:
                 raise outcome.error
-            is_renewal_due = isinstance(outcome.error, EngineAuthenticationFailed)
             telemetry.count(telemetry.RETRIES, engine=chosen.engine.name, reason=outcome.error.code)
             log.warning(
                 "the engine is called again", engine=chosen.engine.name, reason=outcome.error.code, seconds=delay
@@ -132,14 +135,17 @@ class PhaseRunner:
             model=chosen.model,
             attempt=attempt,
             reads_rule_files=self._reads_rule_files,
+            repair=request.repair,
         )
         text, cut = clip(prompt)
         said: dict[str, JsonValue] = {"prompt": text, "attempt": attempt, "engine": chosen.engine.name}
         if cut:
             said["clipped"] = cut
+        if request.repair:
+            said["repair"] = request.repair
         await self._progress.note(self._draft(request, EventType.PHASE_STARTED, said))
         reader = chosen.engine.reader(call)
-        started, since = asyncio.get_running_loop().time(), self._clock.now()
+        started = asyncio.get_running_loop().time()
         try:
             with telemetry.span("engine call", engine=chosen.engine.name, attempt=attempt) as span:
                 code, stderr, timed_out = await self._call(request, chosen.engine, call, box, reader)
@@ -150,15 +156,15 @@ class PhaseRunner:
                 if code_of_error is not None:
                     span.set(error=code_of_error)
                 log.debug("the engine has ended", engine=chosen.engine.name, exit_code=code, error=code_of_error)
-            return outcome
         finally:
-            read = partial(config_files.read_plain, box.config)
-            await self._secrets.read_back(chosen.engine, chosen.credential, read)
-            elsewhere = await asyncio.to_thread(chosen.engine.spent, since, partial(config_files.tails, box.config))
-            cost = elsewhere or reader.finish(0, "").usage
+            # What goes through the gateway is counted there: what the CLI says, the agent may have written.
+            is_counted = self._doors.model is not None and chosen.engine.name is not EngineName.DUMMY
+            cost = Usage() if is_counted else reader.finish(0, "").usage
             duration = round((asyncio.get_running_loop().time() - started) * 1000)
-            self.spent += replace(cost, duration_ms=duration)
-            _note_cost(chosen.engine, cost)
+            self.unbilled += replace(cost, duration_ms=duration)
+            note_cost(chosen.engine.name, cost)
+        await self._account.settle(cost)
+        return outcome
 
     async def _call(
         self, request: PhaseRequest, engine: Engine, call: EngineCall, box: Box, reader: EngineReader
@@ -167,38 +173,20 @@ class PhaseRunner:
         invocation = engine.command(call)
         for path, content in invocation.files.items():
             config_files.write_private(box.config, path, content)
-        box = replace(box, readable=(*box.readable, *invocation.readable))
-        argv, environment = self._sandbox.wrap(invocation.argv, invocation.environment, box)
+        box = replace(box, readable=(*box.readable, *invocation.readable), doors=self._doors.of_engine)
+        own = await self._secrets.environment()
+        environment = {**own, **self._doors.environment, **invocation.environment}
         timed_out: EngineTimedOut | None = None
         code, stderr = 0, ""
         open_tools = _OpenTools()
         try:
-            async with (
-                asyncio.timeout(self._limits.phase),
-                command.spawn(
-                    argv,
-                    environment=environment,
-                    cwd=box.work_tree,
-                    stdin=invocation.stdin,
-                    grace_seconds=self._limits.grace,
-                ) as process,
-            ):
-                traced = 0
-                async for line in process.lines(idle_seconds=self._limits.idle):
-                    drafts = reader.feed(line)
-                    if drafts and traced <= MAX_TRACE_BYTES:
-                        traced += len(line)
-                        if traced > MAX_TRACE_BYTES:
-                            drafts = [Draft(EventType.ENGINE_NOTICE, {"text": _TRACE_FULL})]
-                        open_tools.look(drafts)
-                        await self._note(request, drafts)
-                    if reader.is_final:
-                        break
-                try:
-                    code = await process.wait(LINGER_SECONDS if reader.is_final else None)
-                except command.CommandTimedOut:
-                    code = await process.end()
-                stderr = process.stderr
+            async with asyncio.timeout(self._limits.phase):
+                with self._sandbox.enclose(invocation.argv, environment, box) as enclosed:
+                    following = self._follow(request, enclosed, box, invocation.stdin, reader, open_tools)
+                    code, stderr = await within_limits(following, enclosed, self._account)
+                    if (hit := enclosed.hit()) is not None:
+                        await self._note(request, [Draft(EventType.SANDBOX_LIMIT, {"text": hit})])
+                        stderr = f"{stderr.rstrip()}\n{hit}"
         except command.CommandNotFound as missing:
             raise EngineNotInstalled(
                 f"The {engine.name} CLI could not be started: {missing.message}",
@@ -218,6 +206,40 @@ class PhaseRunner:
             with suppress(LeaseLost):
                 await self._note(request, open_tools.broken_off())
         return code, stderr, timed_out
+
+    async def _follow(
+        self,
+        request: PhaseRequest,
+        enclosed: Enclosed,
+        box: Box,
+        stdin: bytes,
+        reader: EngineReader,
+        open_tools: "_OpenTools",
+    ) -> tuple[int, str]:
+        """Notes what the command says until its end; exit code and stderr's end."""
+        async with command.spawn(
+            enclosed.argv,
+            environment=enclosed.environment,
+            cwd=box.work_tree,
+            stdin=stdin,
+            grace_seconds=self._limits.grace,
+        ) as process:
+            traced = 0
+            async for line in process.lines(idle_seconds=self._limits.idle):
+                drafts = reader.feed(line)
+                if drafts and traced <= MAX_TRACE_BYTES:
+                    traced += len(line)
+                    if traced > MAX_TRACE_BYTES:
+                        drafts = [Draft(EventType.ENGINE_NOTICE, {"text": _TRACE_FULL})]
+                    open_tools.look(drafts)
+                    await self._note(request, drafts)
+                if reader.is_final:
+                    break
+            try:
+                code = await process.wait(LINGER_SECONDS if reader.is_final else None)
+            except command.CommandTimedOut:
+                code = await process.end()
+            return code, process.stderr
 
     async def _note(self, request: PhaseRequest, drafts: Sequence[Draft]) -> None:
         if drafts:
@@ -254,16 +276,3 @@ class _OpenTools:
     def broken_off(self) -> Sequence[Draft]:
         said = "The call was broken off."
         return [Draft(EventType.TOOL_FINISHED, {"id": id_, "output": said, "isError": True}) for id_ in self._open]
-
-
-def _note_cost(engine: Engine, cost: Usage) -> None:
-    telemetry.count(telemetry.TOKENS, cost.input_tokens, engine=engine.name, direction="input")
-    telemetry.count(telemetry.TOKENS, cost.output_tokens, engine=engine.name, direction="output")
-    telemetry.count(telemetry.COST, cost.cost_usd, engine=engine.name)
-
-
-def _expired(credential: EngineCredential, clock: Clock) -> EngineCredential:
-    """A license that the API refused, so marked that the CLI renews it before its first request."""
-    if credential.license is None or credential.license.refresh_token is None:
-        return credential
-    return replace(credential, license=replace(credential.license, expires_at=clock.now() - timedelta(hours=1)))

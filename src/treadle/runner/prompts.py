@@ -1,11 +1,13 @@
 """What the engine is told. Guidelines and attached files lead the first prompt of a conversation."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from treadle.domain.run import Run, Step
 from treadle.domain.states import Phase
+from treadle.domain.validation import CommandResult
 from treadle.ports import Layout
 
 _ANALYSIS = """Analyse the changes you need to make for: {text}
@@ -25,6 +27,14 @@ _VALIDATION = """Check your code compiles fully and that what you changed does w
 Build it and run its tests where it has any, mend what is wrong, and say what you checked. Do not commit and do not
 push."""
 
+_REPAIR = """{command} {how}. It must pass before your work is committed. What you were asked to do: {text}
+
+Mend the work so that it passes. Do not weaken the check itself, do not commit and do not push; it is run again for \
+you. The end of what it said:
+
+{fence}
+{end}
+{fence}"""
 
 _UNFINISHED = (
     """The step before this one did not finish. What it had changed is in the working directory, uncommitted."""
@@ -70,6 +80,17 @@ def prompt(step: Step, phase: Phase, *, rules: str = "", files: str = "") -> str
     )
 
 
+def repair(step: Step, failed: CommandResult, end: str, *, rules: str = "") -> str:
+    """The message that asks for another try after a validation command failed. `end`: of what it said."""
+    fence = _fence(end)
+    command = f"`{failed.command}`" if "`" not in failed.command and "\n" not in failed.command else "This command:"
+    if command == "This command:":
+        block = _fence(failed.command)
+        command += f"\n\n{block}\n{failed.command}\n{block}\n\nIt"
+    said = _REPAIR.format(command=command, how=failed.how, text=step.text, fence=fence, end=end.rstrip("\n"))
+    return _joined([rules] if rules else []) + said
+
+
 def attached(layout: Layout, step: Step, names: Mapping[UUID, str]) -> str:
     """Which files came with this step; empty where none did."""
     found = [names[file_id] for file_id in step.file_ids if file_id in names]
@@ -79,6 +100,11 @@ def attached(layout: Layout, step: Step, names: Mapping[UUID, str]) -> str:
 def _attached(layout: Layout, names: Sequence[str]) -> str:
     listed = "\n".join(f"- {layout.files / name}" for name in names)
     return f"These files are attached for you to read:\n\n{listed}"
+
+
+def _fence(text: str) -> str:
+    """Longer than any inside."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 succeeded."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -18,14 +19,17 @@ log = structlog.get_logger(__name__)
 OPEN_SECONDS = 60.0
 
 
-async def open_pull_request(run: Run, pull_requests: PullRequests, progress: Progress, hold: Hold) -> None:
+async def open_pull_request(
+    run: Run, pull_requests: PullRequests, progress: Progress, hold: Hold, *, clean: Callable[[str], str]
+) -> None:
     """Opens it where the run wants one, and tells. May be called again by the next worker, whenever this one died.
-    Raises LeaseLost, and ConfigurationError for a store that is away for longer than the lease holds."""
+    `clean` takes out of a text what is not to be published. Raises LeaseLost, and ConfigurationError for a store that
+    is away for longer than the lease holds."""
     if not run.opens_pull_request:
         return
 
     async def work() -> Opened | None:
-        return await pull_requests.open(run.id, progress.fence, clean=progress.clean)
+        return await pull_requests.open(run.id, progress.fence, clean=clean)
 
     try:
         async with asyncio.timeout(OPEN_SECONDS):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from math import inf
 
 import structlog
@@ -11,6 +12,7 @@ from treadle.domain.errors import TreadleError
 from treadle.ports import Clock, Queue, Signals, Store, Sweep
 from treadle.runner.agreement import Agreement
 from treadle.runner.limits import Limits
+from treadle.services.renewals import KEPT_DAYS
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +25,13 @@ ANNOUNCE_SECONDS = 30.0
 
 #: How often the rates of callers who ask no more are forgotten.
 FORGET_SECONDS = 600.0
+
+#: How long webhooks' messages are kept that were delivered, and that are dead, in days.
+KEEP_DELIVERED_DAYS = 7
+KEEP_DEAD_DAYS = 30
+
+#: Messages that are removed at a time.
+FORGET_PORTION = 500
 
 
 class Sweeper:
@@ -72,7 +81,7 @@ class Sweeper:
             self._clock.now(),
             lease_seconds=self._limits.lease,
             kill_seconds=KILL_SECONDS,
-            max_lost_workers=self._limits.max_lost_workers,
+            max_lost_workers=self._limits.max_lost_workers + 1,  # the last one only looks at what was pushed
         )
         for name, swept in (("requeued", found.requeued), ("failed", found.failed), ("killed", found.killed)):
             telemetry.count(telemetry.SWEPT, len(swept), found=name)
@@ -84,7 +93,15 @@ class Sweeper:
         if time.monotonic() >= self._forgets_at:
             self._forgets_at = time.monotonic() + FORGET_SECONDS
             await self._store.prune_rates(self._clock.now())
+            await self._store.prune_renewals(self._clock.now() - timedelta(days=KEPT_DAYS))
+            await self._forget_messages()
         return found
+
+    async def _forget_messages(self) -> None:
+        now = self._clock.now()
+        delivered, dead = now - timedelta(days=KEEP_DELIVERED_DAYS), now - timedelta(days=KEEP_DEAD_DAYS)
+        while await self._store.prune_messages(delivered, dead, limit=FORGET_PORTION) == FORGET_PORTION:
+            continue
 
     def _due(self, waiting: Sequence[int]) -> Sequence[int]:
         """Those not announced lately, by this process."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,17 +17,19 @@ import anyio
 import structlog
 
 from treadle import command, telemetry
-from treadle.domain.errors import ConfigurationError, NotFound, TreadleError
+from treadle.domain.errors import ConfigurationError, LimitExceeded, NotFound, TreadleError
 from treadle.domain.events import Draft, EventType, JsonObject
 from treadle.domain.repository import Repository, SandboxStatus, SetupSandbox, SetupStatus
 from treadle.domain.run import Artifact, Run, RunPurpose
-from treadle.ports import Box, Clock, Sandbox, Workspace
+from treadle.ports import Box, Clock, Sandbox, Vault, Workspace
+from treadle.runner.doors import Doors
 from treadle.runner.limits import Limits
 from treadle.runner.patience import PatientBlobs, PatientStore
 from treadle.runner.setup_archive import SetupArchive
 from treadle.runner.setup_output import SetupOutput
-from treadle.services.content import setup_results_of
+from treadle.runner.watching import within_limits
 from treadle.services.progress import Progress
+from treadle.services.secrets import RunSecrets
 from treadle.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -130,6 +133,9 @@ class SetupRunner:
         clock: Clock,
         limits: Limits,
         rules: SetupRules,
+        vault: Vault,
+        secrets: RunSecrets,
+        doors: Doors,
     ) -> None:
         self._run = run
         self._repository = repository
@@ -140,6 +146,10 @@ class SetupRunner:
         self._clock = clock
         self._limits = limits
         self._rules = rules
+        self._vault = vault
+        self._secrets = secrets
+        self._doors = doors
+        self._own: Mapping[str, str] = {}
 
     async def run(self, workspace: Workspace) -> str | None:
         """What the agent is to be told when they failed; None when all is well, or there are none. For a workspace in
@@ -148,13 +158,16 @@ class SetupRunner:
         if not commands or self._run.purpose is not RunPurpose.CODE:
             return None
         started = self._clock.now()
-        box = _box(workspace)
+        self._own = await self._secrets.environment()
+        box = replace(_box(workspace), doors=self._doors.others)
         with telemetry.span("setup") as span:
             digest = await self._digest(workspace, commands)
             archive = SetupArchive(
                 self._sandbox,
                 self._blobs,
-                prefix=setup_results_of(self._repository.uuid),
+                self._vault,
+                organization_uuid=self._run.organization_uuid,
+                repository_uuid=self._repository.uuid,
                 environment=self._environment(box) | {"LC_ALL": "C.UTF-8"},
                 max_bytes=self._rules.cache_bytes,
             )
@@ -174,9 +187,9 @@ class SetupRunner:
         layout = self._sandbox.layout(workspace.box)
         place = (self._sandbox.name, str(layout.work_tree), str(layout.home))
         locks = sorted((await workspace.lock_files(LOCK_FILES)).items())
-        text = json.dumps(
-            [_LAYOUT, self._run.branch_source, commands, place, _system(), locks]
-        )  # escapes what is no UTF-8
+        version = await self._secrets.environment_version()
+        parts = [_LAYOUT, self._run.branch_source, commands, place, _system(), locks, version]
+        text = json.dumps(parts)  # escapes what is no UTF-8
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def _execute(
@@ -212,24 +225,28 @@ class SetupRunner:
         script = box.config / _SCRIPT
         script.write_text(commands.replace("\r\n", "\n") + "\n", encoding="utf-8")
         inside = self._sandbox.layout(box).config / _SCRIPT
-        argv, environment = self._sandbox.wrap(
-            ("/bin/sh", "-c", _SHELL, "sh", str(inside)), self._environment(box), box
-        )
+        argv = ("/bin/sh", "-c", _SHELL, "sh", str(inside))
         try:
-            async with (
-                asyncio.timeout(self._rules.seconds),
-                command.spawn(
-                    argv, environment=environment, cwd=box.work_tree, grace_seconds=self._limits.grace
-                ) as process,
-            ):
-                async for chunk in process.chunks():
-                    output.feed(chunk)
-                code = await process.wait()
-                output.feed(process.stderr.encode())  # the sandbox's own words
+            with self._sandbox.enclose(argv, self._environment(box), box) as enclosed:
+                async with (
+                    asyncio.timeout(self._rules.seconds),
+                    command.spawn(
+                        enclosed.argv,
+                        environment=enclosed.environment,
+                        cwd=box.work_tree,
+                        grace_seconds=self._limits.grace,
+                    ) as process,
+                ):
+                    code = await within_limits(_heard(process, output), enclosed)
+                if (hit := enclosed.hit()) is not None:
+                    await self._hit(hit, output)
         except TimeoutError:
             done = _Done(None, f"they took longer than {self._rules.seconds:g} s")
             output.say(f"Treadle: ended, {done.how}. TREADLE_SETUP_SECONDS sets this limit.")
             return done
+        except LimitExceeded as error:
+            await self._hit(error.message, output)
+            return _Done(None, "they used more than they may")
         except command.CommandError as error:
             output.say(f"Treadle: {error.message}")
             return _Done(None, "they could not be started")
@@ -264,13 +281,27 @@ class SetupRunner:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True), suppress(TreadleError):
             await self._close(sandbox, _Done(None, "stopped"), None)
 
+    async def _hit(self, said: str, output: SetupOutput) -> None:
+        output.say(f"Treadle: {said}")
+        await self._progress.record(Draft(EventType.SANDBOX_LIMIT, {"text": said}))
+
     def _environment(self, box: Box) -> dict[str, str]:
-        """No key of any kind, and no credentials of Git's."""
+        """The repository's own secrets, and none of Treadle's: no key of any kind, no credentials of Git's."""
         home = self._sandbox.layout(box).home
-        return {"PATH": self._rules.search_path, "HOME": str(home), "LANG": "C.UTF-8", "USER": "treadle"}
+        base = {"PATH": self._rules.search_path, "HOME": str(home), "LANG": "C.UTF-8", "USER": "treadle"}
+        return {**self._own, **self._doors.environment, **base}
 
     def _since(self, started: datetime) -> int:
         return round((self._clock.now() - started).total_seconds() * 1000)
+
+
+async def _heard(process: command.Running, output: SetupOutput) -> int:
+    """Feeds what the commands say; their exit code."""
+    async for chunk in process.chunks():
+        output.feed(chunk)
+    code = await process.wait()
+    output.feed(process.stderr.encode())  # the sandbox's own words
+    return code
 
 
 def _system() -> tuple[str, ...]:

@@ -1,12 +1,14 @@
-"""What setup commands say: in a log of bounded length, and as events while they run."""
+"""What commands say: in a log of bounded length, and as events while they run."""
 
 import asyncio
 import codecs
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.events import Draft, EventType
+from treadle.domain.states import Phase
 from treadle.services.progress import Progress
 
 #: What of their output the log keeps, in bytes: its beginning and its end.
@@ -25,18 +27,34 @@ _MORE = "… The rest is in the artifact setup.log; only its end is told here.\n
 _LEFT_OUT = "\n… {count} bytes are left out here …\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """As which events, up to how many bytes, and what is said then."""
+
+    kind: EventType = EventType.SETUP_OUTPUT
+    most_bytes: int = MAX_TOLD_BYTES
+    more: str = _MORE
+    step: int | None = None
+    phase: Phase | None = None
+
+
+OF_SETUP = Telling()
+
+
 class SetupOutput:
     """Takes bytes as they come. `follow` tells of them meanwhile."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, telling: Telling = OF_SETUP) -> None:
         self._progress = progress
+        self._telling = telling
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._head, self._tail, self._left_out = bytearray(), bytearray(), 0
         self._waiting = ""
         self._told = 0
 
     def feed(self, chunk: bytes) -> None:
-        if self._told <= MAX_TOLD_BYTES and len(self._waiting) <= MAX_TOLD_BYTES:
+        most = self._telling.most_bytes
+        if self._told <= most and len(self._waiting) <= most:
             self._waiting += self._decoder.decode(chunk)
         room = MAX_LOG_BYTES // 2 - len(self._head)
         self._head += chunk[:room]
@@ -76,7 +94,7 @@ class SetupOutput:
             # Gathered, so that whoever cancels this task meanwhile is heard. A lost lease is met again at once.
             await asyncio.gather(telling, return_exceptions=True)
         await self._tell(is_last=True)
-        if self._told > MAX_TOLD_BYTES:
+        if self._told > self._telling.most_bytes:
             await self._note(self.end)
 
     async def _tell_batches(self) -> None:
@@ -86,20 +104,23 @@ class SetupOutput:
                 await self._tell()
 
     async def _tell(self, *, is_last: bool = False) -> None:
-        """Whole lines, but for a very long one."""
-        cut = len(self._waiting) if is_last or len(self._waiting) > _BATCH else self._waiting.rfind("\n") + 1
+        """Whole lines; of a very long one whole words, as half a secret is none to be found."""
+        cut = len(self._waiting) if is_last else self._waiting.rfind("\n") + 1
+        if not cut and len(self._waiting) > _BATCH:
+            cut = self._waiting.rfind(" ") + 1
         text, self._waiting = self._progress.clean(self._waiting[:cut]), self._waiting[cut:]
         for start in range(0, len(text), _BATCH):
-            if self._told > MAX_TOLD_BYTES:
+            if self._told > self._telling.most_bytes:
                 return
             piece = text[start : start + _BATCH]
             self._told += len(piece.encode())
             await self._note(piece)
-            if self._told > MAX_TOLD_BYTES:
-                await self._note(_MORE)
+            if self._told > self._telling.most_bytes:
+                await self._note(self._telling.more)
 
     async def _note(self, text: str) -> None:
-        await self._progress.note(Draft(EventType.SETUP_OUTPUT, {"text": text}))
+        told = self._telling
+        await self._progress.note(Draft(told.kind, {"text": text}, told.step, told.phase))
 
     def _cut(self) -> None:
         surplus = max(0, len(self._tail) - MAX_LOG_BYTES // 2)

@@ -12,11 +12,14 @@ from treadle.domain.errors import EngineError, LeaseLost, StepUnsuccessful, Trea
 from treadle.domain.events import Draft, EventType, JsonObject, clip
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, StepStatus
+from treadle.domain.validation import CommandResult
 from treadle.ports import Engine, Layout, Outcome, Sandbox, StepUpdate, Workspace
 from treadle.runner import prompts
 from treadle.runner.artifacts import Artifacts
 from treadle.runner.checkpoints import Checkpoints, Resumption
+from treadle.runner.commit_guard import CommitGuard
 from treadle.runner.phase import PhaseRequest, PhaseRunner
+from treadle.runner.validation import Validation
 from treadle.services.progress import Progress
 from treadle.services.secrets import RunSecrets
 
@@ -37,6 +40,14 @@ class Last:
     engine: Engine
     phase: Phase
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the engine is asked to mend, and which time it is asked in this step."""
+
+    prompt: str
+    time: int
 
 
 @dataclass(slots=True)
@@ -64,6 +75,8 @@ class StepRunner:
         artifacts: Artifacts,
         briefing: prompts.Briefing,
         permit_push: Callable[[], Awaitable[None]],
+        guard: CommitGuard,
+        validation: Validation,
     ) -> None:
         self._run = run
         self._workspace = workspace
@@ -76,6 +89,8 @@ class StepRunner:
         self._briefing = briefing
         self._news = briefing.news  # until they are told
         self._permit_push = permit_push
+        self._guard = guard
+        self._validation = validation
         self._session: str | None = None
 
     @property
@@ -95,6 +110,8 @@ class StepRunner:
             )
         for phase in step.phases[len(done) :]:
             await self._phase(step, phase, answer)
+        if step.is_commitable:
+            await self._validation.check(step, partial(self._mend, step, answer))
         is_pushed = step.is_commitable and await self._deliver(step, answer)
         await self._record(
             step,
@@ -106,19 +123,29 @@ class StepRunner:
         if is_pushed:
             await self._show(step)
 
-    async def _phase(self, step: Step, phase: Phase, answer: Answer) -> None:
+    async def _mend(self, step: Step, answer: Answer, failed: CommandResult, end: str, time: int) -> None:
+        """One more call in the validation phase, for a command that must pass."""
+        asked = prompts.repair(step, failed, end, rules=self._briefing.rules)
+        await self._phase(step, Phase.VALIDATION, answer, Repair(asked, time))
+
+    async def _phase(self, step: Step, phase: Phase, answer: Answer, repair: Repair | None = None) -> None:
         is_read_only = phase is Phase.ANALYSIS
         # Structure is asked for where the work is done and where it is checked; the proposal in between is plain text.
         is_structured = step.is_structured and (phase is not Phase.ANALYSIS or not step.is_commitable)
-        files = prompts.attached(self.layout, step, self._briefing.names)
+        if repair is not None:
+            asked = repair.prompt
+        else:
+            files = prompts.attached(self.layout, step, self._briefing.names)
+            asked = prompts.prompt(step, phase, rules=self._briefing.rules, files=files)
         request = PhaseRequest(
             step=step,
             phase=phase,
-            prompt=self._news + prompts.prompt(step, phase, rules=self._briefing.rules, files=files),
+            prompt=self._news + asked,
             lead=self._briefing.lead,
             is_structured=is_structured,
             is_read_only=is_read_only,
             session=self._session,
+            repair=repair.time if repair is not None else 0,
         )
         await self._progress.record(step=StepUpdate(step.position, phase=phase))
         engine = (await self._secrets.engine()).engine
@@ -126,7 +153,7 @@ class StepRunner:
             outcome = await self._phases.run(request)
         except BaseException as error:  # a call that failed or was broken off is on the bill too
             with suppress(LeaseLost, Unavailable):
-                await self._progress.record(step=StepUpdate(step.position, usage=self._phases.spent))
+                await self._progress.record(step=StepUpdate(step.position, usage=self._phases.unbilled))
             if isinstance(error, EngineError):
                 await self._keep_conversation(step, phase, answer, engine, self._phases.session)
             raise
@@ -135,13 +162,14 @@ class StepRunner:
         if is_read_only and not self._sandbox.enforces_read_only:
             await self._undo(step, phase)
         _remember(answer, phase, outcome)
-        await self._record(step, self._finished(outcome), phase=phase, usage=outcome.usage)
+        await self._record(step, self._finished(outcome), phase=phase, usage=self._phases.unbilled)
         structured = outcome.structured_output
         if structured is not None and not structured.was_successful:
             await self._keep_conversation(step, phase, answer, engine, self._session)
             raise StepUnsuccessful(f"The engine says that it did not succeed: {structured.output}")
         answer.last = Last(engine, phase, outcome)
-        if phase is not Phase.VALIDATION:  # what validation leaves is kept while it is pushed
+        # What validation leaves is kept while it is pushed, unless commands come before that.
+        if phase is not Phase.VALIDATION or self._validation.is_asked:
             await self._keep(
                 step, answer, await self._workspace.head(), None if is_read_only else self._workspace.patch
             )
@@ -205,7 +233,8 @@ class StepRunner:
         """Commit, compare, push; whether there was anything. The step's trailer is what makes this happen at most
         once."""
         base_sha = await self._workspace.head()
-        commit = await self._workspace.commit(step.text, step.id)
+        await self._guard.check(step.position)
+        commit = await self._workspace.commit(self._guard.clean(step.text), step.id)
         for path in await self._workspace.nested_repositories():
             await self._progress.note(Draft(EventType.WORKSPACE_NESTED_REPOSITORY, {"path": path}, step.position))
         if paths := await self._workspace.restore_submodules():

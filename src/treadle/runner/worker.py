@@ -76,6 +76,7 @@ class Worker:
             finally:
                 self.drain()
                 await self._wait_for_the_end()
+                await self._ports.gateway.aclose()
 
     def _about(self) -> WorkerReport:
         """One that drains takes no runs any more, as one that is paused."""

@@ -13,10 +13,8 @@ import binascii
 import os
 import re
 import shlex
-import shutil
 import signal
 import struct
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,6 +24,7 @@ from uuid import UUID
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitAuthenticationFailed, HostRefused
 from treadle.domain.git_url import DEFAULT_PORTS, GitLocation
+from treadle.scratch import scratch_directory
 from treadle.workspace.failures import KEY_REFUSED
 from treadle.workspace.git import Access
 from treadle.workspace.hosts import public_addresses
@@ -106,20 +105,17 @@ class AccessRules:
             return
         key = ssh_key_text(credentials.ssh_key)
         memory = self.memory
-        directory = memory.make_for_agent() if memory is not None else Path(tempfile.mkdtemp(prefix="treadle-agent-"))
-        socket, pid_file = directory / "s", directory / "pid"
         seconds = str(int(self.seconds) + CONNECT_SECONDS)
-        try:
-            yield Access(
-                environment=_ssh_environment(location, known_hosts, addresses, socket),
-                prefix=("ssh-agent", "-a", str(socket), "sh", "-c", _AGENT_SCRIPT, "sh", str(pid_file), seconds),
-                stdin=key,
-            )
-        finally:
-            _end_agent(pid_file, socket)
-            shutil.rmtree(directory, ignore_errors=True)
-            if memory is not None:
-                memory.leave()
+        with scratch_directory() if memory is None else memory.agent_directory() as directory:
+            socket, pid_file = directory / "s", directory / "pid"
+            try:
+                yield Access(
+                    environment=_ssh_environment(location, known_hosts, addresses, socket),
+                    prefix=("ssh-agent", "-a", str(socket), "sh", "-c", _AGENT_SCRIPT, "sh", str(pid_file), seconds),
+                    stdin=key,
+                )
+            finally:
+                _end_agent(pid_file, socket)
 
 
 def _over_http(location: GitLocation, credentials: GitCredentials, addresses: tuple[str, ...]) -> Access:

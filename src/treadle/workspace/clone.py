@@ -11,6 +11,7 @@ from treadle.domain.errors import BranchNotFound, GitError
 from treadle.domain.run import STEP_TRAILER
 from treadle.ports import WorkspaceRequest
 from treadle.workspace import index_file, messages
+from treadle.workspace.extent import check_extent
 from treadle.workspace.git import Git
 from treadle.workspace.mirrors import Snapshot
 from treadle.workspace.refs import HEADS, make_git_dir, write_branch
@@ -72,6 +73,8 @@ class Clone:
             raise RuntimeError("a clone needs a git-dir and a work tree")
         if self._head is None:
             make_git_dir(directory, f"ref: {HEADS}{self._branch}", snapshot.objects, hash_bytes=snapshot.hash_bytes)
+        await check_extent(self._git, sha)
+        if self._head is None:
             await self._git.run("read-tree", "-m", "-u", sha)
         else:
             await self._git.run("read-tree", "-m", "-u", self._head, sha)

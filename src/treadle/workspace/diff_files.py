@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from treadle import command
 from treadle.command import CommandError
 from treadle.domain.diff import DIFF_ARGUMENTS, NUMSTAT_ARGUMENTS, DiffEncoder, path_batches
 from treadle.domain.diff_contents import MAX_CONTENTS_BYTES, Wanted, wanted
 from treadle.domain.errors import GitError, GitTimedOut
 from treadle.ports import DiffSummary
-from treadle.workspace.git import Git, failure_of, last_line, measured
+from treadle.workspace.git import Git, failure_of, last_line, measured, refuse_full_memory
 
 _DIFF_CHUNK_BYTES = 256 << 10
 
@@ -30,7 +29,7 @@ async def _write_diff(git: Git, revisions: tuple[str, str], json_path: Path, pat
     try:
         async with (
             asyncio.timeout(git.seconds),
-            command.spawn(git.argv(*arguments), environment=git.environment, cwd=git.cwd) as running,
+            git.spawn(*arguments) as running,
         ):
             with json_path.open("wb") as json_file, patch_path.open("wb") as patch_file:
                 async for chunk in running.chunks(chunk_bytes=_DIFF_CHUNK_BYTES):
@@ -41,6 +40,7 @@ async def _write_diff(git: Git, revisions: tuple[str, str], json_path: Path, pat
                         patch_bytes += patch_file.write(chunk[max(0, encoder.patch_offset - read) :])
                     read += len(chunk)
                 if await running.wait() != 0:
+                    refuse_full_memory(arguments, running.stderr)
                     raise GitError(f"git diff failed: {last_line(running.stderr)}.")
                 json_file.writelines(encoder.close_pieces())
     except TimeoutError:

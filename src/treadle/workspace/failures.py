@@ -57,7 +57,8 @@ _CAUSES: Sequence[_Cause] = (
         r"could not read (?:Username|Password)|unable to read askpass response",
         GitAuthenticationFailed,
         "The Git host {host} asks for credentials for {url}, and the run has none.",
-        "Send gitHttpCredentials: user:password or a token.",
+        "Send gitHttpCredentials with a run (a resume takes none), or register the repository with its own: "
+        "`treadle admin repo add`.",
     ),
     _cause(
         r"Authentication failed|returned error: 401|HTTP Basic: Access denied",

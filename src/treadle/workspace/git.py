@@ -7,13 +7,14 @@ stay pointers). What a work tree could configure has no say either, because the 
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
 from treadle import command, telemetry
-from treadle.command import CommandError, CommandNotFound, CommandTimedOut, Completed, OutputTooLarge
+from treadle.command import CommandError, CommandNotFound, CommandTimedOut, Completed, OutputTooLarge, Running
 from treadle.domain.errors import GitError, GitTimedOut, WorkspaceError
 
 log = structlog.get_logger(__name__)
@@ -21,25 +22,56 @@ log = structlog.get_logger(__name__)
 #: The largest output of one command that is held in memory, such as a patch of uncommitted work.
 OUTPUT_BYTES = 128 << 20
 
+#: What each Git process may allocate: it takes a hundred bytes for each line that it compares.
+MAX_MEMORY_BYTES = 2 << 30
+
+#: The same, of what takes some for each object of a repository: a clone of the largest ones passes the other.
+MAX_WHOLE_MEMORY_BYTES = 8 << 30
+
+#: Larger files are compared as binary ones, and streamed where they would be read into memory.
+MAX_TEXT_BYTES = 32 << 20
+
+#: What works in further processes: they could begin before a limit is set from outside.
+_PARENTS = frozenset({"clone", "fetch", "ls-remote", "push", "rebase", "repack"})
+
+_WHOLE = frozenset({"clone", "fetch", "repack"})
+
+#: A limit that is lower already stays.
+_WITH_LIMIT = 'ulimit -d "$0" 2> /dev/null; exec "$@"'
+
+_NOT_FOUND = 127  # a shell's
+
+_BLOCK = 512  # bytes, of `ulimit -f`
+
 #: What Git says when its disk is full.
 FULL_DISK = r"No space left on device|Disk quota exceeded|Out of diskspace"
+
+_FULL_MEMORY = re.compile(
+    r"^(?:fatal|error): (?:Out of memory\b|.*(?:Cannot allocate memory|\(out of memory\))$)", re.MULTILINE
+)
 
 _CONFIGURATION: Mapping[str, str] = {
     "advice.detachedHead": "false",
     "checkout.workers": "2",
     "core.alternateRefsCommand": ":",
     "core.autocrlf": "false",
+    "core.bigFileThreshold": str(MAX_TEXT_BYTES),
     "core.fsmonitor": "false",
     "core.hooksPath": "/dev/null",
+    "core.protectHFS": "true",  # what a Mac or Windows would take for a .git is neither checked out nor committed
+    "core.protectNTFS": "true",
     "credential.helper": "",
     "fetch.recurseSubmodules": "false",
     "gc.auto": "0",
     "gc.pruneExpire": "never",
+    "log.mailmap": "false",
     "index.version": "2",  # what index_file.py reads
     "http.lowSpeedLimit": "1",  # bytes a second: a server that prepares a large answer sends that much to stay alive
     "http.lowSpeedTime": "120",
     "init.defaultBranch": "main",
     "maintenance.auto": "false",
+    "pack.threads": "4",  # each has buffers of its own
+    "pack.windowMemory": "128m",
     "protocol.ext.allow": "never",
     "protocol.version": "2",
     "submodule.recurse": "false",
@@ -93,13 +125,15 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Runs Git on one git-dir, with one work tree or none. `seconds`: the deadline of each command."""
+    """Runs Git on one git-dir, with one work tree or none. `seconds`: the deadline of each command. `file_bytes`: the
+    largest file that it may write; one that goes on ends by SIGXFSZ."""
 
     environment: Mapping[str, str] = field(repr=False)
     seconds: float
     directory: Path | None = None
     work_tree: Path | None = None
     kept_fds: tuple[int, ...] = ()
+    file_bytes: int | None = None
 
     def at(self, directory: Path, work_tree: Path | None = None, *, kept_fds: Sequence[int] = ()) -> "Git":
         return replace(self, directory=directory, work_tree=work_tree, kept_fds=tuple(kept_fds))
@@ -113,7 +147,13 @@ class Git:
             place.append(f"--git-dir={self.directory}")
         if self.work_tree is not None:
             place.append(f"--work-tree={self.work_tree}")
-        return ("git", *place, *options, *arguments)
+        return (*self._bound, "git", *place, *options, *arguments)
+
+    @property
+    def _bound(self) -> tuple[str, ...]:
+        if self.file_bytes is None:
+            return ()
+        return ("sh", "-c", 'ulimit -c 0; ulimit -f "$0" && exec "$@"', str(self.file_bytes // _BLOCK))
 
     @property
     def cwd(self) -> Path:
@@ -131,20 +171,30 @@ class Git:
         """Runs `git arguments`. Raises GitError for an exit code that is not `accepted` (None accepts any),
         GitTimedOut, WorkspaceError."""
         access = access or Access()
+        argv = self.argv(*arguments, options=access.options)
+        # The limits of ssh-agent, which is of a group of its own, nobody else may set.
+        is_parent = bool(access.prefix) or verb(arguments) in _PARENTS
+        if is_parent:
+            argv = (*access.prefix, "sh", "-c", _WITH_LIMIT, str(_most_memory(arguments) >> 10), *argv)
         with measured(arguments) as span:
             try:
                 done = await command.run(
-                    (*access.prefix, *self.argv(*arguments, options=access.options)),
+                    argv,
                     environment={**self.environment, **access.environment},
                     cwd=self.cwd,
                     stdin=access.stdin or stdin,
                     seconds=seconds or self.seconds,
                     output_bytes=OUTPUT_BYTES,
                     kept_fds=self.kept_fds,
+                    memory_bytes=None if is_parent else MAX_MEMORY_BYTES,
                 )
             except CommandError as error:
                 raise failure_of(arguments, error) from error
             log.debug("git", command=verb(arguments), exit_code=done.exit_code)
+            if is_parent and done.exit_code == _NOT_FOUND:
+                raise failure_of(arguments, CommandNotFound("git is not installed here."))
+            if done.exit_code != 0:
+                refuse_full_memory(arguments, done.stderr)
             if accepted is not None and done.exit_code not in accepted:
                 refuse_full_disk(done.stderr)
                 said = last_line(done.stderr) or f"exit code {done.exit_code}"
@@ -152,6 +202,16 @@ class Git:
             if accepted is None and done.exit_code != 0:  # the caller makes a better error of it
                 span.set(outcome="error", exit_code=done.exit_code)
             return done
+
+    def spawn(self, *arguments: str, stdin: bytes = b"") -> AbstractAsyncContextManager[Running]:
+        """For an output that is read while Git is still making it. Raises CommandError."""
+        return command.spawn(
+            self.argv(*arguments),
+            environment=self.environment,
+            cwd=self.cwd,
+            stdin=stdin,
+            memory_bytes=MAX_MEMORY_BYTES,
+        )
 
     async def out(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """Its output, when it succeeds."""
@@ -193,6 +253,21 @@ def refuse_full_disk(stderr: str) -> None:
         raise WorkspaceError("The disk of the worker is full.", hint="Free some space there, or give it a larger one.")
 
 
+def refuse_full_memory(arguments: Sequence[str], stderr: str) -> None:
+    """Raises WorkspaceError if that is why a command failed, here and not on the remote's side."""
+    if _FULL_MEMORY.search(stderr):
+        raise WorkspaceError(
+            f"git {verb(arguments)} needs more than {_most_memory(arguments) >> 20:,} MiB of memory, its limit.",
+            hint="The repository has too many objects."
+            if verb(arguments) in _WHOLE
+            else "Keep files of very many lines, and very large ones, out of the repository.",
+        )
+
+
+def _most_memory(arguments: Sequence[str]) -> int:
+    return MAX_WHOLE_MEMORY_BYTES if verb(arguments) in _WHOLE else MAX_MEMORY_BYTES
+
+
 def last_line(stderr: str) -> str:
     """The last line that says something, without Git's `fatal:` and its full stop."""
     for line in reversed(stderr.splitlines()):
@@ -201,3 +276,9 @@ def last_line(stderr: str) -> str:
                 text = text.removeprefix(prefix)
             return text.rstrip(".")
     return ""
+
+
+def first_error(stderr: str) -> str:
+    """The first complaint, which names what is wrong where the last only says that something was."""
+    complaints = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    return last_line(complaints[0] if complaints else stderr)

@@ -4,8 +4,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +48,16 @@ class PrivateMemory:
     def make_for_agent(self) -> Path:
         """A new directory for an SSH agent: its socket, and its process id in `pid`."""
         return Path(self._retrying(lambda: tempfile.mkdtemp(prefix=_AGENT, dir=self.root)))
+
+    @contextmanager
+    def agent_directory(self) -> Iterator[Path]:
+        """The same, gone afterwards."""
+        directory = self.make_for_agent()
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            self.leave()
 
     def sweep(self) -> None:
         """Removes the directories of agents that are gone, left by a killed process."""

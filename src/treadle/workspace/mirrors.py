@@ -14,7 +14,7 @@ from pathlib import Path
 
 import anyio
 
-from treadle.domain.errors import Unavailable
+from treadle.domain.errors import GitError, Unavailable
 from treadle.domain.git_url import normalize
 from treadle.workspace.git import Git
 from treadle.workspace.locks import DirectoryLock, LockTable
@@ -29,6 +29,9 @@ MAX_LOOSE_REFS = 1_000
 MAX_PACKS = 50
 MAX_LOOSE_OBJECTS = 6_700
 _SAMPLE = "17"  # one of 256 folders of loose objects, as `git gc` samples them
+
+#: What the names of a repository's branches and tags may take, packed: some hundred thousand of them.
+MAX_REFS_BYTES = 32 << 20
 
 _REFSPECS = (f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*")
 _SHA256 = re.compile(r"objectformat\s*=\s*sha256", re.IGNORECASE)
@@ -164,6 +167,9 @@ def _is_there(mirror: Path) -> bool:
 
 def _read(mirror: Path) -> tuple[Snapshot, int]:
     """And how many of its references have a file of their own."""
+    packed = mirror / "packed-refs"
+    if packed.exists() and packed.stat().st_size > MAX_REFS_BYTES:
+        raise GitError(f"The repository's branches and tags take more than {MAX_REFS_BYTES >> 20} MiB to list.")
     refs, loose = read_refs(mirror)
     is_sha256 = _SHA256.search((mirror / "config").read_text()) is not None
     return Snapshot(refs, mirror / "objects", True, SHA256_BYTES if is_sha256 else SHA1_BYTES), loose

@@ -9,6 +9,9 @@ HEADS, TAGS, REMOTE = "refs/heads/", "refs/tags/", "refs/remotes/origin/"
 #: Length of a SHA-1 and of a SHA-256 object id, in bytes.
 SHA1_BYTES, SHA256_BYTES = 20, 32
 
+#: Stronger than the work tree's: a repository would otherwise say how many megabytes each mark of a conflict has.
+_ATTRIBUTES = "* !conflict-marker-size\n"
+
 _HEX = frozenset("0123456789abcdef")
 _SHA_LENGTHS = (2 * SHA1_BYTES, 2 * SHA256_BYTES)
 
@@ -51,10 +54,11 @@ def write_branch(directory: Path, branch: str, sha: str) -> None:
 def make_git_dir(directory: Path, head: str, objects: Path, *, hash_bytes: int) -> None:
     """What `git init` and `git clone --shared` would write, without their processes: a git-dir that borrows from
     `objects`. `head`: what HEAD says."""
-    for folder in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+    for folder in ("objects/info", "objects/pack", "info", "refs/heads", "refs/tags"):
         (directory / folder).mkdir(mode=0o700, parents=True)
     (directory / "config").write_text(configuration(hash_bytes))
     (directory / "objects/info/alternates").write_text(f"{objects}\n")
+    (directory / "info/attributes").write_text(_ATTRIBUTES)
     (directory / "HEAD").write_bytes(os.fsencode(f"{head}\n"))
 
 

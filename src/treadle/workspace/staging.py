@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 GITLINK = "160000"
 
-_META = re.compile(rb":([0-7]{6}) ([0-7]{6}) ([0-9a-f]+) [0-9a-f]+ ([A-Z])[0-9]*")
+_META = re.compile(rb":([0-7]{6}) ([0-7]{6}) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])[0-9]*")
 _TWO_PATHS = frozenset({b"R", b"C"})
 
 
@@ -19,6 +19,20 @@ class Change:
     old_id: str
     old_path: bytes
     path: bytes
+    new_id: str
+
+    @property
+    def is_new_path(self) -> bool:
+        return _exists(self.new_id) and (not _exists(self.old_id) or self.old_path != self.path)
+
+    @property
+    def has_new_content(self) -> bool:
+        """A file or a link whose content is another than before."""
+        return self.new_mode != GITLINK and _exists(self.new_id) and self.new_id != self.old_id
+
+    @property
+    def has_old_content(self) -> bool:
+        return self.old_mode != GITLINK and _exists(self.old_id)
 
     @property
     def is_new_repository(self) -> bool:
@@ -46,8 +60,9 @@ def read_staged(output: bytes) -> Staged:
     for field in fields:
         if match := _META.fullmatch(field):
             old_path = next(fields)
-            path = next(fields) if match[4] in _TWO_PATHS else old_path
-            changes.append(Change(match[1].decode(), match[2].decode(), match[3].decode(), old_path, path))
+            path = next(fields) if match[5] in _TWO_PATHS else old_path
+            old_mode, new_mode, old_id, new_id = (match[group].decode() for group in range(1, 5))
+            changes.append(Change(old_mode, new_mode, old_id, old_path, path, new_id))
         else:
             added, deleted, path = field.split(b"\t", 2)
             if not path:  # a rename: its two paths follow
@@ -74,6 +89,11 @@ class Status:
     def is_added(self) -> bool:
         """Staged, and in no commit."""
         return self.code[:1] == b"A"
+
+
+def _exists(blob: str) -> bool:
+    """Git writes zeros for none."""
+    return blob.strip("0") != ""
 
 
 def read_statuses(output: bytes) -> tuple[Status, ...]:

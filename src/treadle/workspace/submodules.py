@@ -22,6 +22,7 @@ from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitError
 from treadle.domain.git_url import GitLocation, check_url, parse
 from treadle.workspace import index_file
+from treadle.workspace.extent import check_extent
 from treadle.workspace.git import Git
 from treadle.workspace.mirrors import Loans, Mirrors
 from treadle.workspace.refs import make_git_dir
@@ -91,6 +92,7 @@ class Submodules:
         git = self._git.at(directory, self._tree / os.fsdecode(path))
         if (await git.run("cat-file", "-e", f"{sha}^{{commit}}", accepted=None)).exit_code != 0:
             raise GitError(f"Its commit {sha} is on no branch and no tag of {remote.url}.")
+        await check_extent(git, sha)
         await git.run("read-tree", "-m", "-u", sha)
         further = await anyio.to_thread.run_sync(
             index_file.settle, directory / "index", self._tree / os.fsdecode(path), snapshot.hash_bytes

@@ -12,13 +12,16 @@ from treadle import command
 from treadle.command import CommandError
 from treadle.domain.diff_contents import Wanted
 from treadle.domain.errors import GitError, WorkspaceError
+from treadle.domain.secret_scan import Finding, Own
 from treadle.ports import Box, Commit, DiffSummary, Prepared
 from treadle.workspace import index_file, messages
 from treadle.workspace.agent_git import AgentGit
 from treadle.workspace.aside import Aside, pattern
 from treadle.workspace.delivery import Delivery
 from treadle.workspace.diff_files import read_contents, write_diff
-from treadle.workspace.git import Git, last_line, refuse_full_disk
+from treadle.workspace.examination import find_secrets
+from treadle.workspace.git import Git, first_error, refuse_full_disk
+from treadle.workspace.guard import check_changes, check_git_files
 from treadle.workspace.locks import FileLock
 from treadle.workspace.mirrors import Loans
 from treadle.workspace.place import Place, identity
@@ -62,6 +65,7 @@ class GitWorkspace:
         self._lock = lock
         self._loans = loans
         self._head = self._pushed = prepared.work_sha
+        self._examined: Staged | None = None  # what was looked through, as long as nothing else was staged
         self._is_staging = False  # or was, when something cut it short
         self._found: list[str] = []  # repositories found in the tree since the last commit
         self._nested: tuple[str, ...] = ()
@@ -93,8 +97,18 @@ class GitWorkspace:
         """A repository inside the tree shows as its directory, with a slash at the end."""
         return _names(status for status in await self._statuses() if self._entry_of(status) is None)
 
+    async def find_secrets(self, own: Own) -> Sequence[Finding]:
+        staged = await self._stage_for_commit()
+        found = await find_secrets(self._git, staged.changes, own)
+        self._examined = staged
+        return found
+
     async def commit(self, message: str, step: UUID) -> Commit | None:
-        staged = await self._stage("--numstat", "--find-renames")
+        """What was examined and nothing else, where it was."""
+        staged = self._examined
+        self._check_tree()
+        if staged is None:
+            staged = await self._stage_for_commit()
         self._nested, self._found = tuple(self._found), []
         if not staged.changes:
             return None
@@ -189,7 +203,7 @@ class GitWorkspace:
         return await everything(self._git, self._followed, self._place.code)
 
     async def write_diff(self, json_path: Path, patch_path: Path, *, of_last_commit: bool = False) -> DiffSummary:
-        self._check_tree()
+        await self._disarm()  # the attributes of the tree have a say in how lines are compared
         source = f"{self._head}^" if of_last_commit else self._prepared.source_sha
         return await write_diff(self._git, source, self._head, json_path, patch_path)
 
@@ -203,6 +217,9 @@ class GitWorkspace:
 
     # ---- the tree ----------------------------------------------------------------------------------------------------
 
+    async def _stage_for_commit(self) -> Staged:
+        return await self._stage("--numstat", "--find-renames")
+
     async def _stage(self, *statistics: str) -> Staged:
         """Stages everything. Repositories that the agent made inside the tree lose their `.git` and become files;
         submodules stay at their commit."""
@@ -211,13 +228,14 @@ class GitWorkspace:
         options = ("--cached", "--raw", "-z", "--no-abbrev", "--ignore-submodules=none", *statistics)
         is_opened = False
         for _ in range(MAX_NESTED):
+            await check_changes(self._git, self._place.code)
             done = await self._git.run("add", "--all", accepted=None)
             if done.exit_code != 0:
                 # A repository without a commit cannot be added, as a submodule or otherwise.
                 if not await self._drop_repositories(await self._empty_repositories(done.stderr)):
                     if is_opened:
                         refuse_full_disk(done.stderr)
-                        raise GitError(f"The changes cannot be committed: {last_line(done.stderr)}.")
+                        raise GitError(f"The changes cannot be committed: {first_error(done.stderr)}.")
                     await self._open_up()
                     is_opened = True
                 continue
@@ -264,8 +282,10 @@ class GitWorkspace:
         return bool(dropped)
 
     async def _disarm(self) -> None:
-        """Git would look into a submodule that has a `.git`, and run what the agent may have configured there."""
+        """Git would look into a submodule that has a `.git`, and run what the agent may have configured there; and read
+        files that are none."""
         self._check_tree()
+        await check_git_files(self._git, self._place.code, self._open_up)
         if self._is_staging:  # cut short, with repositories staged that are yet to become files
             self._submodules = await anyio.to_thread.run_sync(self._read_submodules)
         for path in self._submodules:
@@ -295,6 +315,7 @@ class GitWorkspace:
         """Raises WorkspaceError when the work tree is not the directory that was prepared."""
         if identity(self._place.code) != self._tree:
             raise WorkspaceError("The work tree was moved or replaced.")
+        self._examined = None
         # Of a command that was cut short: nobody else works here.
         (self._place.git / "index.lock").unlink(missing_ok=True)
 
