@@ -1,6 +1,5 @@
-"""Where a forge's API is, what a repository is called there, and which proxy leads to it. Pure."""
+"""Where a forge's API is, and what a repository is called there. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -46,15 +45,3 @@ def owner_and_name(repository: ForgeRepository) -> str:
     if len(parts) != 2 or any(part in {"", ".", ".."} for part in parts):  # noqa: PLR2004 - owner and name
         raise ForgeError(f"{repository.name}, as the repository's address ends, is no OWNER/NAME at this forge.")
     return "/".join(quote(part, safe="") for part in parts)
-
-
-def proxy_for(place: Place, environment: Mapping[str, str]) -> str | None:
-    """What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. One without a scheme is an http
-    proxy, as it is for Git."""
-    said = {name.lower(): value for name, value in environment.items()}
-    for entry in said.get("no_proxy", "").split(","):
-        name = entry.strip().lower().lstrip(".")
-        if name == "*" or (name and (place.host == name or place.host.endswith(f".{name}"))):
-            return None
-    proxy = said.get(f"{place.scheme}_proxy") or said.get("all_proxy") or None
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"

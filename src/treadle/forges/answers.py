@@ -1,16 +1,16 @@
 """What forges answer: how long a rate limit asks to wait, what a refusal says, and what became of a pull request."""
 
 import json
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue
 
+from treadle import outward
 from treadle.domain.errors import ForgeAuthenticationFailed, ForgeError
 from treadle.domain.repository import PullRequestState
 
@@ -32,8 +32,9 @@ PASSING = frozenset(
 )
 
 _LIMITING = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
-#: Seconds since 1970 beyond which no clock's answer is believed (the year 9999).
-_LATEST = 253_370_764_800
+
+_LAST_PAGE = re.compile(r"<[^<>]*[?&]page=([0-9]{1,9})(?:&[^<>]*)?>; *rel=\"last\"")
+_COUNT = re.compile(r"[0-9]{1,9}")
 
 #: A link that a page may show: never `javascript:`.
 Link = Annotated[str, Field(pattern=r"^https?://[^\s\"'<>]+$", max_length=2_000)]
@@ -69,6 +70,10 @@ class Answer:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
+    def is_elsewhere(self) -> bool:
+        return HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST and "location" in self.headers
+
+    @property
     def is_passing_trouble(self) -> bool:
         return self.status in PASSING
 
@@ -96,7 +101,7 @@ def wait_of(answer: Answer, now: datetime) -> float | None:
         return said
     for prefix in ("x-ratelimit", "ratelimit"):
         if answer.headers.get(f"{prefix}-remaining") == "0":
-            reset = _number(answer.headers.get(f"{prefix}-reset"))
+            reset = outward.number(answer.headers.get(f"{prefix}-reset"))
             return max(0.0, reset - now.timestamp()) if reset is not None else UNSAID_SECONDS
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or "rate limit" in reason(answer).lower():
         return UNSAID_SECONDS
@@ -106,6 +111,15 @@ def wait_of(answer: Answer, now: datetime) -> float | None:
 def pause_of(answer: Answer, now: datetime) -> float:
     """Seconds that an answer of passing trouble asks to wait; 0 when it does not say."""
     return _retry_after(answer, now) or 0.0
+
+
+def last_page_of(answer: Answer, size: int) -> int | None:
+    """Of a list of which this is the first page, with `size` items. GitHub says it by a link to it (docs.github.com,
+    Using pagination in the REST API); Gitea by the number of all items."""
+    if (link := _LAST_PAGE.search(answer.headers.get("link", ""))) is not None:
+        return int(link[1])
+    total = answer.headers.get("x-total-count", "")
+    return -(-int(total) // size) if size and _COUNT.fullmatch(total) else None
 
 
 def refusal(answer: Answer, host: str, token: str) -> ForgeError:
@@ -192,19 +206,4 @@ def _item(item: JsonValue) -> list[str]:
 
 
 def _retry_after(answer: Answer, now: datetime) -> float | None:
-    """Of seconds or a date (RFC 9110)."""
-    text = answer.headers.get("retry-after", "")
-    if (seconds := _number(text)) is not None:
-        return max(0.0, seconds)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
-    except (ValueError, TypeError):  # no date, or one without its zone
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and abs(number) < _LATEST else None
+    return outward.retry_after(answer.headers.get("retry-after", ""), now)

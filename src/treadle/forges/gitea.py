@@ -16,7 +16,8 @@ from pydantic import Field
 from treadle.domain.repository import ForgeKind
 from treadle.forges.addresses import owner_and_name
 from treadle.forges.answers import Dated, Link, Number, Refused, Shape, Title, state_of
-from treadle.forges.transport import Line, Transport
+from treadle.forges.line import Line
+from treadle.forges.transport import Transport
 from treadle.ports.forges import (
     ForgePullRequest,
     ForgeRepository,
@@ -99,7 +100,7 @@ class GiteaForge:
 
     async def facts(self, repository: ForgeRepository) -> RepositoryFacts:
         path = f"repos/{owner_and_name(repository)}"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             found = await line.get(_Repository, path)
         return RepositoryFacts(
             forge_id=str(found.id),
@@ -113,7 +114,7 @@ class GiteaForge:
 
     async def open_pull_request(self, repository: ForgeRepository, draft: PullRequestDraft) -> ForgePullRequest:
         path = f"repos/{owner_and_name(repository)}/pulls"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
 
             async def find() -> _Pull | None:
                 for page in range(1, PULLS_PAGES + 1):
@@ -139,21 +140,21 @@ class GiteaForge:
             return (await line.once(find, create)).told()
 
     async def pull_request(self, repository: ForgeRepository, number: int) -> ForgePullRequest:
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             return (await line.get(_Pull, f"repos/{owner_and_name(repository)}/pulls/{number}")).told()
 
     async def change_pull_request(
         self, repository: ForgeRepository, number: int, change: PullRequestChange
     ) -> ForgePullRequest:
         path = f"repos/{owner_and_name(repository)}/pulls/{number}"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             found = await line.get(_Pull, path)
             body = _body_of(change, found)
             return (await line.send("PATCH", _Pull, path, body) if body else found).told()
 
     async def check_names(self, repository: ForgeRepository, ref: str) -> Sequence[str]:
         path = f"repos/{owner_and_name(repository)}/commits/{quote(ref, safe='')}/status"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             found = await line.get(_CombinedStatus, path, limit=50)
         return sorted({status.context for status in found.statuses or ()})
 
@@ -178,5 +179,5 @@ def _body_of(change: PullRequestChange, found: _Pull) -> Mapping[str, str]:
     return {"title": _WIP.sub("", found.title) or found.head.label}
 
 
-def _headers(repository: ForgeRepository) -> Mapping[str, str]:
+def headers_of(repository: ForgeRepository) -> Mapping[str, str]:
     return {"Accept": "application/json", "Authorization": f"token {repository.token}"}

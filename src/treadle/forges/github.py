@@ -16,7 +16,8 @@ from treadle.domain.errors import ForgeError
 from treadle.domain.repository import ForgeKind
 from treadle.forges.addresses import owner_and_name
 from treadle.forges.answers import MAX_REASON, Dated, Link, Number, Shape, Title, state_of
-from treadle.forges.transport import Line, Transport
+from treadle.forges.line import Line
+from treadle.forges.transport import Transport
 from treadle.ports.forges import (
     ForgePullRequest,
     ForgeRepository,
@@ -113,7 +114,7 @@ class GitHubForge:
 
     async def facts(self, repository: ForgeRepository) -> RepositoryFacts:
         path = f"repos/{owner_and_name(repository)}"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             found = await line.get(_Repository, path)
         return RepositoryFacts(
             forge_id=str(found.id),
@@ -128,7 +129,7 @@ class GitHubForge:
     async def open_pull_request(self, repository: ForgeRepository, draft: PullRequestDraft) -> ForgePullRequest:
         path = f"repos/{owner_and_name(repository)}/pulls"
         owner = repository.name.partition("/")[0]
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
 
             async def find() -> _Pull | None:
                 pulls = await line.get(list[_Pull], path, state="open", head=f"{owner}:{draft.head}", per_page=30)
@@ -145,14 +146,14 @@ class GitHubForge:
             return (await line.once(find, create)).told()
 
     async def pull_request(self, repository: ForgeRepository, number: int) -> ForgePullRequest:
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             return (await line.get(_Pull, f"repos/{owner_and_name(repository)}/pulls/{number}")).told()
 
     async def change_pull_request(
         self, repository: ForgeRepository, number: int, change: PullRequestChange
     ) -> ForgePullRequest:
         path = f"repos/{owner_and_name(repository)}/pulls/{number}"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             if change in _STATES:
                 return (await line.send("PATCH", _Pull, path, {"state": _STATES[change]})).told()
             found = await line.get(_Pull, path)
@@ -165,7 +166,7 @@ class GitHubForge:
     async def check_names(self, repository: ForgeRepository, ref: str) -> Sequence[str]:
         path = f"repos/{owner_and_name(repository)}/commits/{quote(ref, safe='/')}"
         names = set[str]()
-        async with self._transport.open(repository, _headers(repository)) as line:
+        async with self._transport.open(repository, headers_of(repository)) as line:
             for page in range(1, CHECKS_PAGES + 1):
                 runs = (await line.get(_CheckRuns, f"{path}/check-runs", per_page=CHECKS_PAGE, page=page)).check_runs
                 names.update(run.name for run in runs)
@@ -192,7 +193,7 @@ async def _mutate(line: Line, mutation: str, node_id: str) -> None:
         raise ForgeError(f"{line.place.host} refuses it: {said}.")
 
 
-def _headers(repository: ForgeRepository) -> Mapping[str, str]:
+def headers_of(repository: ForgeRepository) -> Mapping[str, str]:
     return {
         "Accept": "application/vnd.github+json",
         "Authorization": f"Bearer {repository.token}",

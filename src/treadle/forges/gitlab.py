@@ -14,7 +14,8 @@ from urllib.parse import quote
 from treadle.domain.errors import ForgeError
 from treadle.domain.repository import ForgeKind
 from treadle.forges.answers import Dated, Link, Number, Shape, Title, state_of
-from treadle.forges.transport import Line, Transport
+from treadle.forges.line import Line
+from treadle.forges.transport import Transport
 from treadle.ports.forges import (
     ForgePullRequest,
     ForgeRepository,
@@ -34,7 +35,7 @@ _DRAFT = re.compile(r"\A(?:\s*(?:draft:|\[draft\]|\(draft\)|wip:|\[wip\]))+\s*",
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 #: The role from which on one may push: Developer.
-_DEVELOPER = 30
+DEVELOPER = 30
 
 #: What there is to do in which state.
 _EVENTS = {PullRequestChange.OPEN: ("closed", "reopen"), PullRequestChange.CLOSED: ("opened", "close")}
@@ -50,7 +51,7 @@ class _Permissions(Shape):
 
     @property
     def may_push(self) -> bool:
-        return any(access and access.access_level >= _DEVELOPER for access in (self.project_access, self.group_access))
+        return any(access and access.access_level >= DEVELOPER for access in (self.project_access, self.group_access))
 
 
 class _Project(Shape):
@@ -100,10 +101,10 @@ class GitLabForge:
         self._transport = transport
 
     async def facts(self, repository: ForgeRepository) -> RepositoryFacts:
-        async with self._transport.open(repository, _headers(repository)) as line:
-            found = await line.get(_Project, _project(repository))
+        async with self._transport.open(repository, headers_of(repository)) as line:
+            found = await line.get(_Project, project_path(repository))
             try:
-                shares = await line.get(dict[str, float], f"{_project(repository)}/languages")
+                shares = await line.get(dict[str, float], f"{project_path(repository)}/languages")
             except ForgeError:  # of a project whose code is hidden from the token
                 shares = {}
         return RepositoryFacts(
@@ -117,8 +118,8 @@ class GitLabForge:
         )
 
     async def open_pull_request(self, repository: ForgeRepository, draft: PullRequestDraft) -> ForgePullRequest:
-        path = f"{_project(repository)}/merge_requests"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        path = f"{project_path(repository)}/merge_requests"
+        async with self._transport.open(repository, headers_of(repository)) as line:
 
             async def find() -> _MergeRequest | None:
                 open_ones = await line.get(
@@ -141,22 +142,22 @@ class GitLabForge:
             return (await line.once(find, create)).told()
 
     async def pull_request(self, repository: ForgeRepository, number: int) -> ForgePullRequest:
-        async with self._transport.open(repository, _headers(repository)) as line:
-            return (await line.get(_MergeRequest, f"{_project(repository)}/merge_requests/{number}")).told()
+        async with self._transport.open(repository, headers_of(repository)) as line:
+            return (await line.get(_MergeRequest, f"{project_path(repository)}/merge_requests/{number}")).told()
 
     async def change_pull_request(
         self, repository: ForgeRepository, number: int, change: PullRequestChange
     ) -> ForgePullRequest:
-        path = f"{_project(repository)}/merge_requests/{number}"
-        async with self._transport.open(repository, _headers(repository)) as line:
+        path = f"{project_path(repository)}/merge_requests/{number}"
+        async with self._transport.open(repository, headers_of(repository)) as line:
             found = await line.get(_MergeRequest, path)
             body = _body_of(change, found)
             return (await line.send("PUT", _MergeRequest, path, body) if body else found).told()
 
     async def check_names(self, repository: ForgeRepository, ref: str) -> Sequence[str]:
         which = {"sha" if _COMMIT.fullmatch(ref) else "ref": ref}
-        async with self._transport.open(repository, _headers(repository)) as line:
-            pipelines = f"{_project(repository)}/pipelines"
+        async with self._transport.open(repository, headers_of(repository)) as line:
+            pipelines = f"{project_path(repository)}/pipelines"
             found = await line.get(list[_Pipeline], pipelines, per_page=PIPELINES, **which)
             names = set[str]()
             for pipeline in found[:PIPELINES]:
@@ -186,9 +187,9 @@ def _body_of(change: PullRequestChange, found: _MergeRequest) -> Mapping[str, st
     return {"title": _DRAFT.sub("", found.title) or found.source_branch}
 
 
-def _project(repository: ForgeRepository) -> str:
+def project_path(repository: ForgeRepository) -> str:
     return f"projects/{quote(repository.name, safe='')}"
 
 
-def _headers(repository: ForgeRepository) -> Mapping[str, str]:
+def headers_of(repository: ForgeRepository) -> Mapping[str, str]:
     return {"Accept": "application/json", "Authorization": f"Bearer {repository.token}"}
