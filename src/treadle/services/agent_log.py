@@ -11,6 +11,7 @@ from treadle.ports.directory import SessionLog
 
 #: Stands for a tool in the entry that tells of the repository's setup commands.
 SETUP_TOOL = "setup_commands"
+VALIDATION_TOOL = "validation_command"
 
 
 class MessageType(StrEnum):
@@ -100,6 +101,19 @@ def _set_up(data: JsonObject, date: datetime) -> LogEntry:
     )
 
 
+def _validated(data: JsonObject, date: datetime) -> LogEntry:
+    code, reason = data.get("exitCode"), _text(data, "reason")
+    ended = f"was ended: {reason}" if reason else "passed" if code == 0 else f"failed with exit code {code}"
+    return LogEntry(
+        MessageType.ACTION,
+        date,
+        tool_name=VALIDATION_TOOL,
+        tool_input={"command": data.get("command")},
+        tool_output={"exit_code": code, "duration_ms": data.get("durationMs"), "attempt": data.get("attempt")},
+        observation=f"{_text(data, 'command')} {ended}.",
+    )
+
+
 def _answered(data: JsonObject, date: datetime) -> LogEntry:
     if data.get("status") != StepStatus.SUCCESS:
         return _failed(data, date)
@@ -134,6 +148,7 @@ _ENTRIES: Mapping[EventType, Callable[[JsonObject, datetime], LogEntry]] = {
     EventType.ENGINE_THOUGHT: _said,
     EventType.TOOL_FINISHED: _did,
     EventType.SETUP_FINISHED: _set_up,
+    EventType.VALIDATION_FINISHED: _validated,
     EventType.STEP_FINISHED: _answered,
     EventType.ENGINE_RETRY: _tried_again,
     EventType.RUN_FINISHED: _failed,

@@ -12,11 +12,17 @@ from uuid import UUID
 from treadle.domain.errors import AlreadyFinished, Conflict, InvalidInput, NotFound
 from treadle.domain.events import JsonObject
 from treadle.domain.identity import Organization, Principal
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.permissions import Permission, may, require
 from treadle.domain.run import EngineName, FollowUp, Run, RunDraft, RunPurpose, RunSource, StepDraft
+from treadle.domain.secret_formats import LONGEST
+from treadle.domain.validation import ValidationRules
 from treadle.ports import Clock, RunFilter
 from treadle.ports.directory import PullRequestStore
+from treadle.redaction import without_known
 from treadle.services.agent_log import LogEntry, entry_of
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
 from treadle.services.files import Files
 from treadle.services.images import read_images
 from treadle.services.organizations import Organizations
@@ -55,6 +61,9 @@ class AgentRequest:
     repository_id: int | None = None
     model: str | None = None
     agent_type: AgentType | None = None
+    max_cost_usd: float | None = None
+    network: NetworkPolicy | None = None
+    validation: ValidationRules | None = None
 
 
 class Agents:
@@ -69,12 +78,15 @@ class Agents:
         repositories: Repositories,
         pull_requests: PullRequestStore,
         clock: Clock,
+        *,
+        audit: Audit,
     ) -> None:
         self._runs = runs
         self._files = files
         self._organizations = organizations
         self._repositories = repositories
         self._pull_requests = pull_requests
+        self._audit = audit
         self._clock = clock
 
     async def create(self, principal: Principal, request: AgentRequest, repeatable: Repeatable | None = None) -> Run:
@@ -84,6 +96,8 @@ class Agents:
         Forbidden.
         """
         require(principal, Permission.RUN)
+        if (earlier := await self._runs.started_with(principal, repeatable)) is not None:
+            return earlier
         if faults := _prompt_faults(request.prompt) | model_faults(request.model):
             raise InvalidInput(faults)
         organization = await self._organizations.get(principal.organization_id)
@@ -104,6 +118,9 @@ class Agents:
             source=RunSource.API,
             metadata=request.metadata,
             opens_pull_request=True,
+            max_cost_usd=request.max_cost_usd,
+            network=request.network,
+            validation=request.validation,
         )
         git = await self._repositories.credentials(repository, principal.organization_uuid)
         run: Run | None = None
@@ -142,12 +159,26 @@ class Agents:
             which = RunFilter(principal.organization_id, user_id, source=source)
         return await self._runs.page(which, limit=limit, skip=skip)
 
-    async def resume(self, principal: Principal, run_id: int, prompt: str, images: Sequence[str] = ()) -> Run:
-        """One more prompt, on the same branch and in the same conversation; behind the step that is running.
+    async def resume(
+        self,
+        principal: Principal,
+        run_id: int,
+        prompt: str,
+        images: Sequence[str] = (),
+        *,
+        max_cost_usd: float | None = None,
+        repeatable: Repeatable | None = None,
+    ) -> Run:
+        """One more prompt, on the same branch and in the same conversation; behind the step that is running. The same
+        Idempotency-Key adds no second one. `max_cost_usd`: a budget in the place of the run's, for all that it has cost
+        and will.
 
-        Raises InvalidInput naming every fault, NotFound, Conflict for a run that is being killed, Forbidden.
+        Raises InvalidInput naming every fault, NotFound, Conflict for a run that is being killed or has used up its
+        budget, MonthUsedUp, Forbidden, IdempotencyMismatch.
         """
         run = await self.get(principal, run_id)
+        if (earlier := await self._runs.resumed_with(principal, run, repeatable)) is not None:
+            return earlier
         if faults := _prompt_faults(prompt):
             raise InvalidInput(faults)
         file_ids = await self._keep(principal, images)
@@ -155,8 +186,10 @@ class Agents:
         follow_up = FollowUp(prompt, is_commitable=run.purpose is RunPurpose.CODE, file_ids=file_ids)
         is_kept = False
         try:
-            resumed = await self._runs.resume(run, follow_up)
-            is_kept = True
+            resumed = await self._runs.resume(
+                run, follow_up, max_cost_usd=max_cost_usd, principal=principal, repeatable=repeatable
+            )
+            is_kept = any(step.file_ids == file_ids for step in resumed.steps)
         finally:
             if not is_kept:
                 await self._drop(principal, file_ids)
@@ -174,6 +207,7 @@ class Agents:
             user_id=principal.user_id,
             now=self._clock.now(),
         )
+        await self._note(Action.BRANCH_BANNED, principal, run)
         for each in living:
             with suppress(NotFound, AlreadyFinished):  # somebody else's, or it has just ended
                 await self._runs.kill_seen(await self.get(principal, each))
@@ -183,7 +217,12 @@ class Agents:
         """Takes the flag away. Raises NotFound, Forbidden."""
         run = await self.get(principal, run_id)
         await self._pull_requests.unban_branch(run.organization_id, run.git_url, run.branch_work)
+        await self._note(Action.BRANCH_UNBANNED, principal, run)
         return run
+
+    async def _note(self, action: Action, principal: Principal, run: Run) -> None:
+        detail: JsonObject = {"run": run.id, "repository": run.git_url}
+        await self._audit.note(action, principal=principal, target=run.branch_work, detail=detail)
 
     async def is_flagged(self, run: Run) -> bool:
         """Whether somebody flagged the branch of a run that the caller was already let see."""
@@ -219,8 +258,10 @@ class Agents:
 
 
 def branch_words(prompt: str) -> str:
-    """The first words of a prompt, for the name of a branch: `add-tests-for-the-user-service`."""
-    plain = unicodedata.normalize("NFKD", prompt[:1000]).encode("ascii", "ignore").decode().lower()
+    """The first words of a prompt, for the name of a branch: `add-tests-for-the-user-service`. Keys of well-known
+    formats are no words: branches are pushed."""
+    told = without_known(prompt[: 1000 + LONGEST])[:1000]  # half a key is not known for one
+    plain = unicodedata.normalize("NFKD", told).encode("ascii", "ignore").decode().lower()
     words = ""
     for word in re.findall(r"[a-z0-9]+", plain):
         longer = f"{words}-{word}" if words else word[:MAX_BRANCH_WORDS]

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from treadle.domain.errors import ForgeError, InvalidInput, SealBroken
+from treadle.domain.events import JsonObject
 from treadle.domain.identity import Principal
 from treadle.domain.permissions import Permission, require
 from treadle.domain.repository import CheckSuiteSettings, Repository
 from treadle.ports import Clock
 from treadle.ports.directory import RepositoryStore
+from treadle.services.audit import Audit, change_of
+from treadle.services.audit_actions import Action
 from treadle.services.recent import Recent
 from treadle.services.repositories import Repositories
 
@@ -24,6 +27,9 @@ MAX_CHECK_PROMPT = 10_000
 
 #: A forge is asked for the names of its checks at most this often.
 NAMES_SECONDS = 60.0
+
+#: Whose old and new values the audit log tells: all but texts for the agent.
+_TOLD = frozenset({"retry_count", "ignored_checks", "retry_counts", "high_priority_apps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,10 @@ class CheckNames(Protocol):
 class CheckSuites:
     """The use cases around check-suite settings."""
 
-    def __init__(self, store: RepositoryStore, repositories: Repositories, names: CheckNames, clock: Clock) -> None:
+    def __init__(
+        self, store: RepositoryStore, repositories: Repositories, names: CheckNames, clock: Clock, *, audit: Audit
+    ) -> None:
+        self._audit = audit
         self._store = store
         self._repositories = repositories
         self._names = names
@@ -64,6 +73,13 @@ class CheckSuites:
             raise InvalidInput(faults)
         repository = await self._repositories.get(principal, repository_id)
         settings = await self._store.change_check_suite_settings(repository.id, lambda known: _changed(known, change))
+        detail: JsonObject = {
+            "name": repository.name,
+            **change_of(repository.check_suite_settings, settings, told=_TOLD),
+        }
+        await self._audit.note(
+            Action.REPOSITORY_CHECKS_CHANGED, principal=principal, target=repository.id, detail=detail
+        )
         return replace(repository, check_suite_settings=settings)
 
     async def _names_of(self, repository: Repository) -> tuple[str, ...]:

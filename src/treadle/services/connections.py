@@ -17,6 +17,8 @@ from treadle.domain.identity import OAuthProvider, Principal
 from treadle.domain.permissions import Permission, require
 from treadle.ports import Clock, Vault
 from treadle.ports.directory import Connection, ConnectionStore, RepositoryStore
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
 from treadle.services.identity import digest_of
 from treadle.services.integrations import Integration, integrations_of
 
@@ -71,10 +73,12 @@ class Connections:
         vault: Vault,
         clock: Clock,
         *,
+        audit: Audit,
         new_uuid: Callable[[], UUID],
         new_token: Callable[[], str] = generate_connect_token,
     ) -> None:
         self._store = store
+        self._audit = audit
         self._vault = vault
         self._clock = clock
         self._new_uuid = new_uuid
@@ -94,6 +98,7 @@ class Connections:
             now,
             now + timedelta(minutes=CONNECT_MINUTES),
         )
+        await self._audit.note(Action.CONNECT_TOKEN_ISSUED, principal=principal)
         return token, CONNECT_MINUTES
 
     async def redeem(self, token: str, provider: str, account: str) -> Connection:
@@ -111,6 +116,8 @@ class Connections:
                 "This token is unknown, was used or has expired.",
                 hint=f"A new one can be had from the API; it is good for {CONNECT_MINUTES} minutes.",
             )
+        detail = {"provider": found.provider, "account": found.account}
+        await self._audit.note(Action.CONNECTED, target=found.user_id, detail=detail)
         return found
 
     # ---- OAuth
@@ -118,7 +125,7 @@ class Connections:
     async def add_provider(self, new: NewProvider) -> OAuthProvider:
         """Raises InvalidInput naming every fault, and Conflict when the name is taken."""
         _check(new)
-        return await self._store.add_oauth_provider(
+        added = await self._store.add_oauth_provider(
             OAuthProvider(
                 id=0,  # the store gives it one
                 name=new.name,
@@ -131,6 +138,8 @@ class Connections:
                 date_created=self._clock.now(),
             )
         )
+        await self._audit.note(Action.PROVIDER_ADDED, target=added.name, detail={"issuer": added.issuer})
+        return added
 
     async def providers(self, *, is_mcp: bool | None = None) -> Sequence[OAuthProvider]:
         """By their ids; None: of both kinds."""
@@ -139,6 +148,7 @@ class Connections:
     async def remove_provider(self, name: str) -> None:
         """With all tokens of it. Raises NotFound."""
         await self._store.remove_oauth_provider(name)
+        await self._audit.note(Action.PROVIDER_REMOVED, target=name)
 
     async def put_token(self, principal: Principal, provider: str, token: str) -> None:
         """In the place of the one that the caller may have with it. Raises InvalidInput, NotFound, Forbidden."""
@@ -150,6 +160,7 @@ class Connections:
         await self._store.add_oauth_token(
             uuid, principal.organization_id, principal.user_id, found.id, sealed, self._clock.now()
         )
+        await self._audit.note(Action.OAUTH_TOKEN_SET, principal=principal, target=provider)
 
     async def connected(self, principal: Principal) -> Sequence[str]:
         """Names of the providers that the caller has a token with, sorted. Raises Forbidden."""
@@ -161,9 +172,13 @@ class Connections:
         Forbidden."""
         require(principal, Permission.READ)
         await self._provider(provider)
-        return await self._store.revoke_oauth_tokens(
+        count = await self._store.revoke_oauth_tokens(
             principal.organization_id, principal.user_id, provider, self._clock.now()
         )
+        await self._audit.note(
+            Action.OAUTH_TOKEN_REVOKED, principal=principal, target=provider, detail={"count": count}
+        )
+        return count
 
     # ---- all of it
 

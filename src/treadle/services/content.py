@@ -29,8 +29,3 @@ def checkpoints_of(run_uuid: UUID) -> str:
     """The prefix of what is kept of a run in case its worker dies, or somebody resumes it: the engine's conversation,
     and work not yet pushed."""
     return f"runs/{run_uuid}/checkpoint/"
-
-
-def setup_results_of(repository_uuid: UUID) -> str:
-    """The prefix of what a repository's setup commands left, to be used again."""
-    return f"setup/{repository_uuid}"

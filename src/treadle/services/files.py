@@ -9,10 +9,13 @@ from uuid import UUID
 
 import anyio
 
-from treadle.domain.errors import ConfigurationError, TooLarge
+from treadle.domain.errors import ConfigurationError, NotFound, TooLarge
+from treadle.domain.events import JsonObject
 from treadle.domain.identity import Principal
 from treadle.domain.run import StoredFile
 from treadle.ports import Blobs, Clock, FileStore
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
 from treadle.services.content import Content
 
 #: Longest file name, in bytes of UTF-8: what Linux file systems take.
@@ -29,19 +32,37 @@ class Files:
     """The use cases around files. An ADMIN has the organization's, others their own; the rest is NotFound."""
 
     def __init__(
-        self, store: FileStore, blobs: Blobs, clock: Clock, *, new_uuid: Callable[[], UUID], max_bytes: int
+        self,
+        store: FileStore,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        audit: Audit,
+        new_uuid: Callable[[], UUID],
+        max_bytes: int,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock
+        self._audit = audit
         self._new_uuid = new_uuid
         self.max_bytes = max_bytes
 
     async def upload(
-        self, principal: Principal, name: str, content_type: str | None, chunks: AsyncIterator[bytes]
+        self,
+        principal: Principal,
+        name: str,
+        content_type: str | None,
+        chunks: AsyncIterator[bytes],
+        *,
+        uuid: UUID | None = None,
     ) -> StoredFile:
-        """Keeps the bytes as they arrive. Raises TooLarge; then, as whenever it is broken off, nothing is kept."""
-        file_id = self._new_uuid()
+        """Keeps the bytes as they arrive. Raises TooLarge; then, as whenever it is broken off, nothing is kept. `uuid`:
+        of whoever may have to ask again and wants one file: the one that has it already is the answer then."""
+        if uuid is not None:
+            with suppress(NotFound):
+                return await self.get(principal, uuid)
+        file_id = uuid or self._new_uuid()
         counter = _Counter()
         key = blob_key(principal.organization_uuid, file_id)
         try:
@@ -62,6 +83,8 @@ class Files:
             with anyio.move_on_after(_CLEANUP_SECONDS, shield=True), suppress(ConfigurationError):
                 await self._blobs.delete(key)
             raise
+        detail: JsonObject = {"name": file.name, "bytes": file.size}
+        await self._audit.note(Action.FILE_UPLOADED, principal=principal, target=file.id, detail=detail)
         return file
 
     async def get(self, principal: Principal, file_id: UUID) -> StoredFile:
@@ -80,6 +103,9 @@ class Files:
         """Raises Conflict while a living run refers to it."""
         file = await self._store.delete_file(file_id, principal.organization_id, _owner(principal))
         await self._blobs.delete(blob_key(principal.organization_uuid, file.id))
+        await self._audit.note(
+            Action.FILE_DELETED, principal=principal, target=file.id, detail={"name": file.name, "owner": file.user_id}
+        )
 
 
 def safe_name(name: str) -> str:

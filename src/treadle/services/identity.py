@@ -5,11 +5,16 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from treadle.domain.errors import InvalidInput, NotFound, Unauthenticated
+from treadle.domain.events import JsonObject
 from treadle.domain.identity import ApiKey, Organization, Principal, Role, User
 from treadle.ports import Clock, IdentityStore
+from treadle.ports.trust import RevocationStore
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
 from treadle.services.recent import Recent
 
 KEY_PREFIX = "trd_"
@@ -42,8 +47,16 @@ def generate_key() -> str:
 
 
 def digest_of(key: str) -> str:
-    """What is kept of a key. Plain SHA-256 is enough: the keys are random and long, so there is nothing to guess."""
+    """What is kept of a key. Plain SHA-256 is enough: the keys are random and long, so there is nothing to guess.
+
+    A key is looked up by this, and never compared itself: how long the database takes to find a digest may tell
+    something about digests, and nobody can choose a key by the digest that it has.
+    """
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+
+
+class Store(IdentityStore, RevocationStore, Protocol):
+    """Of the store, what is needed here."""
 
 
 class Identity:
@@ -51,9 +64,10 @@ class Identity:
 
     def __init__(
         self,
-        store: IdentityStore,
+        store: Store,
         clock: Clock,
         *,
+        audit: Audit,
         new_uuid: Callable[[], UUID],
         new_key: Callable[[], str] = generate_key,
         cache_seconds: float = CACHE_SECONDS,
@@ -62,7 +76,13 @@ class Identity:
         self._clock = clock
         self._new_uuid = new_uuid
         self._new_key = new_key
+        self._audit = audit
         self._recent: Recent[str, Principal] = Recent(clock, seconds=cache_seconds, size=CACHE_SIZE)
+        self._forgetful: list[Callable[[], None]] = [self._recent.clear]
+
+    def tell(self, forget: Callable[[], None]) -> None:
+        """Calls `forget` whenever a role or a key has changed here: what it remembers of callers may be wrong now."""
+        self._forgetful.append(forget)
 
     async def bootstrap(self, key: str | None) -> FirstAdmin | None:
         """In an empty store: organization 1, an admin and its key (`key`, or a new one). Else, and where another
@@ -77,7 +97,13 @@ class Identity:
             digest=digest_of(chosen),
             now=self._clock.now(),
         )
-        return None if made is None else FirstAdmin(*made, chosen, is_generated=key is None)
+        if made is None:
+            return None
+        organization, user = made
+        await self._audit.note(
+            Action.SERVICE_BEGUN, target=organization.id, detail={"user": user.email}, organization_id=organization.id
+        )
+        return FirstAdmin(organization, user, chosen, is_generated=key is None)
 
     async def authenticate(self, key: str) -> Principal:
         """The owner of an API key. Raises Unauthenticated."""
@@ -105,7 +131,11 @@ class Identity:
 
     async def add_organization(self, name: str) -> Organization:
         """Raises InvalidInput."""
-        return await self._store.add_organization(_named(name), self._new_uuid(), self._clock.now())
+        made = await self._store.add_organization(_named(name), self._new_uuid(), self._clock.now())
+        await self._audit.note(
+            Action.ORGANIZATION_CREATED, target=made.id, detail={"name": made.name}, organization_id=made.id
+        )
+        return made
 
     async def users(self, organization_id: int) -> Sequence[tuple[User, Role]]:
         await self.organization(organization_id)
@@ -118,13 +148,20 @@ class Identity:
         await self.organization(organization_id)
         shown = _named(name or email.partition("@")[0])
         user = await self._store.add_user(email, shown, self._new_uuid(), self._clock.now())
-        await self.set_role(organization_id, user.id, role)
+        await self._put_role(organization_id, user.id, role)
+        detail = {"email": user.email, "role": role.value}
+        await self._audit.note(Action.MEMBER_ADDED, target=user.id, detail=detail, organization_id=organization_id)
         return user
 
     async def set_role(self, organization_id: int, user_id: int, role: Role | None) -> None:
         """None takes the membership away. Raises NotFound."""
-        await self._store.set_role(organization_id, user_id, role)
-        self._recent.clear()
+        await self._put_role(organization_id, user_id, role)
+        if role is None:
+            await self._audit.note(Action.MEMBER_REMOVED, target=user_id, organization_id=organization_id)
+        else:
+            await self._audit.note(
+                Action.MEMBER_CHANGED, target=user_id, detail={"role": role.value}, organization_id=organization_id
+            )
 
     async def find_user(self, email: str) -> User:
         """Raises NotFound."""
@@ -154,15 +191,40 @@ class Identity:
         if expires is not None and expires <= self._clock.now():
             raise InvalidInput({"expires": ["Must lie in the future."]})
         key = self._new_key()
-        return await self._add_key(organization_id, user.id, name[:MAX_NAME], key, expires, reaches_all), key
+        made = await self._add_key(organization_id, user.id, name[:MAX_NAME], key, expires, reaches_all)
+        await self._audit.note(
+            Action.KEY_CREATED,
+            target=made.id,
+            detail={
+                "user": user.email,
+                "name": made.name,
+                "prefix": made.prefix,
+                "expires": expires.isoformat() if expires is not None else None,
+                "allOrganizations": reaches_all,
+            },
+            organization_id=organization_id,
+        )
+        return made, key
 
     async def keys(self, organization_id: int) -> Sequence[ApiKey]:
         return await self._store.api_keys(organization_id)
 
     async def revoke_key(self, key_id: int) -> None:
-        """Counts at once here, and after CACHE_SECONDS in other processes."""
+        """Ends what it opened too: sessions, and the JWTs that it was exchanged for. Counts at once here, and after
+        CACHE_SECONDS in other processes. Raises NotFound."""
         await self._store.revoke_api_key(key_id, self._clock.now())
-        self._recent.clear()
+        self._forget()
+        key = await self._store.api_key(key_id)
+        detail: JsonObject = {"user": key.user_id, "name": key.name, "prefix": key.prefix}
+        await self._audit.note(Action.KEY_REVOKED, target=key.id, detail=detail, organization_id=key.organization_id)
+
+    def _forget(self) -> None:
+        for forget in self._forgetful:
+            forget()
+
+    async def _put_role(self, organization_id: int, user_id: int, role: Role | None) -> None:
+        await self._store.set_role(organization_id, user_id, role)
+        self._forget()
 
     async def _add_key(
         self, organization_id: int, user_id: int, name: str, key: str, expires: datetime | None, reaches_all: bool

@@ -6,11 +6,15 @@ from dataclasses import replace
 from typing import Protocol
 
 from treadle.domain.errors import Forbidden, InvalidInput, NotFound
+from treadle.domain.events import JsonObject
 from treadle.domain.identity import Organization, Principal, Role, User
 from treadle.domain.permissions import Permission, require
 from treadle.ports import Clock
 from treadle.ports.directory import MemberStore, RepositoryStore
+from treadle.services.audit import Audit, change_of, changed_fields
+from treadle.services.audit_actions import Action
 from treadle.services.identity import MAX_NAME
+from treadle.services.run_rules import cost_fault
 
 #: Of an organization's, a user's or a repository's rules, in bytes of UTF-8: all of it goes into every prompt.
 MAX_RULES_BYTES = 64 * 1024
@@ -25,20 +29,35 @@ MAX_AVATAR_URL = 2_000
 #: As agent runs take it.
 _MODEL = re.compile(r"[A-Za-z0-9][\w.:/@\[\]-]*", re.ASCII)
 
+#: Of an organization, whose old and new values the audit log tells.
+_TOLD = frozenset(
+    {
+        *("name", "is_pr_creation_enabled", "is_rules_detection_enabled", "default_engine", "default_model"),
+        *("default_repository_id", "monthly_runs", "default_max_cost_usd", "monthly_cost_usd"),
+    }
+)
+
 #: The same for an organization that does not exist: an outsider learns nothing.
 _NO_ACCESS = "You do not have access to this organization."
 
 
-class OrganizationStore(MemberStore, RepositoryStore, Protocol):
+class UserStore(Protocol):
+    """Of the store of identities, what is needed here."""
+
+    async def find_user(self, email: str) -> User: ...
+
+
+class OrganizationStore(MemberStore, RepositoryStore, UserStore, Protocol):
     """Of the store, what is needed here."""
 
 
 class Organizations:
     """The use cases around organizations and their members."""
 
-    def __init__(self, store: OrganizationStore, clock: Clock) -> None:
+    def __init__(self, store: OrganizationStore, clock: Clock, *, audit: Audit) -> None:
         self._store = store
         self._clock = clock
+        self._audit = audit
 
     async def get(self, organization_id: int) -> Organization:
         """Raises NotFound."""
@@ -113,7 +132,13 @@ class Organizations:
                 faults["default_repository"] = ["Is not one of the organization's repositories."]
         if faults:
             raise InvalidInput(faults, "The organization cannot be changed.")
+        known = await self._store.organization(clean.id)
         await self._store.update_organization(clean)
+        if known != clean:
+            detail = change_of(known, clean, told=_TOLD)
+            await self._audit.note(
+                Action.ORGANIZATION_CHANGED, target=clean.id, detail=detail, organization_id=clean.id
+            )
         return clean
 
     async def save_user(self, user: User) -> User:
@@ -129,7 +154,11 @@ class Organizations:
         )
         if faults := _user_faults(clean):
             raise InvalidInput(faults, "The user cannot be changed.")
+        known = await self._store.find_user(user.email)
         await self._store.update_user(clean)
+        if changed := changed_fields(known, clean):
+            detail: JsonObject = {"email": user.email, "changed": changed}
+            await self._audit.note(Action.USER_CHANGED, target=clean.id, detail=detail)
         return clean
 
 
@@ -154,6 +183,11 @@ def _faults(organization: Organization) -> dict[str, list[str]]:
         faults["default_model"] = [f"Must be the name of a model, at most {MAX_MODEL} characters."]
     if organization.monthly_runs is not None and not 0 <= organization.monthly_runs <= MAX_MONTHLY_RUNS:
         faults["monthly_runs"] = [f"Must be from 0 to {MAX_MONTHLY_RUNS:,}."]
+    budget, month = organization.default_max_cost_usd, organization.monthly_cost_usd
+    if budget is not None and (fault := cost_fault(budget)):
+        faults["default_max_cost_usd"] = [fault]
+    if month is not None and (fault := cost_fault(month, least=0)):
+        faults["monthly_cost_usd"] = [fault]
     return faults
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from treadle.domain.errors import ConfigurationError, LeaseLost
 from treadle.domain.events import Draft
 from treadle.domain.run import StructuredOutput
+from treadle.domain.validation import CommandResult
 from treadle.ports import Clock, Fence, Signals, StepUpdate
 from treadle.redaction import Redactor
 
@@ -144,7 +145,12 @@ class Progress:
             output=self._redactor.text(step.output) if step.output is not None else None,
             failure_details=self._redactor.text(step.failure_details) if step.failure_details is not None else None,
             structured_output=self.clean_answer(step.structured_output),
+            validation=None if step.validation is None else tuple(map(self._clean_result, step.validation)),
         )
+
+    def _clean_result(self, result: CommandResult) -> CommandResult:
+        clean = self._redactor.text
+        return replace(result, command=clean(result.command), output=clean(result.output))
 
     async def _flush_batches(self) -> None:
         while True:

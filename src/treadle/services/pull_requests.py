@@ -16,6 +16,8 @@ from treadle.domain.run import Run
 from treadle.ports import Clock, Fence, RunFilter
 from treadle.ports.directory import PullRequestStore
 from treadle.ports.forges import Forge, ForgePullRequest, ForgeRepository, PullRequestChange, PullRequestDraft
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
 
 #: Longest title, in characters.
 MAX_TITLE = 72
@@ -72,9 +74,11 @@ class PullRequests:
         forges: Mapping[ForgeKind, Forge],
         clock: Clock,
         *,
+        audit: Audit,
         public_url: str | None,
     ) -> None:
         self._store = store
+        self._audit = audit
         self._tokens = tokens
         self._forges = forges
         self._clock = clock
@@ -111,11 +115,17 @@ class PullRequests:
             )
         told = await self._forges[place.access.kind].change_pull_request(place, found.number, change)
         await self._store.update_pull_request(found.id, told.state, told.title, self._clock.now())
+        await self._audit.note(
+            Action.PULL_REQUEST_CHANGED,
+            principal=principal,
+            target=found.id,
+            detail={"repository": repository.name, "number": found.number, "state": told.state.value},
+        )
         return replace(found, state=told.state, title=told.title)
 
     async def open(self, run_id: int, fence: Fence, *, clean: Callable[[str], str]) -> Opened | None:
         """The pull request of a run that has done its steps, opened or found open; None where there is to be none, or
-        nothing for one. Repeating it makes no second one. `clean` takes the run's secrets out of a text.
+        nothing for one. Repeating it makes no second one. `clean` takes secrets out of a text.
 
         One that the run has already is only brought up to date; after it was merged there is another one for what was
         committed since. Raises LeaseLost, ForgeError, SealBroken.

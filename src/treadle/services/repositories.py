@@ -7,11 +7,14 @@ from uuid import UUID
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import InvalidInput, NotFound
+from treadle.domain.events import JsonObject
 from treadle.domain.git_url import normalize
 from treadle.domain.identity import Organization, Principal
 from treadle.domain.permissions import Permission, require
 from treadle.domain.repository import ForgeAccess, Repository, SetupStatus
 from treadle.ports import Clock, Vault
+from treadle.services.audit import Audit, change_of
+from treadle.services.audit_actions import Action
 from treadle.services.organizations import OrganizationStore
 from treadle.services.recent import Recent
 from treadle.services.repository_change import (
@@ -32,12 +35,18 @@ NO_REPOSITORIES = "No repos found in the organization. Please add some repos and
 #: Where nobody named a branch, and nobody was asked.
 FALLBACK_BRANCH = "main"
 
+#: Whose old and new values the audit log tells.
+_TOLD = frozenset({"url", "default_branch", "is_archived", "visibility", "network", "scans_secrets", "validation"})
+
 
 class Repositories:
     """The use cases around registered repositories."""
 
-    def __init__(self, store: OrganizationStore, vault: Vault, clock: Clock, *, new_uuid: Callable[[], UUID]) -> None:
+    def __init__(
+        self, store: OrganizationStore, vault: Vault, clock: Clock, *, audit: Audit, new_uuid: Callable[[], UUID]
+    ) -> None:
         self._store = store
+        self._audit = audit
         self._secrets = RepositorySecrets(store, vault)
         self._clock = clock
         self._new_uuid = new_uuid
@@ -168,6 +177,7 @@ class Repositories:
         owner = await self._store.organization(organization.id)
         if owner.default_repository_id is None and len(await self._store.repositories(organization.id)) == 1:
             await self._store.update_organization(replace(owner, default_repository_id=added.id))
+        await self._note(Action.REPOSITORY_ADDED, added, {"url": added.url, "secrets": sorted(sealed)})
         return added
 
     async def update(
@@ -204,6 +214,8 @@ class Repositories:
             await self._store.update_repository(changed, sealed or None, self._clock.now())
         finally:
             self._known.clear()
+        detail: JsonObject = {**change_of(found, changed, told=_TOLD), "secrets": sorted(sealed)}
+        await self._note(Action.REPOSITORY_CHANGED, changed, detail)
         return changed
 
     async def check(self, organization: Organization, name: str, reach: Reach) -> Inspection:
@@ -229,6 +241,7 @@ class Repositories:
         owner = await self._store.organization(organization_id)
         if owner.default_repository_id == found.id:
             await self._store.update_organization(replace(owner, default_repository_id=None))
+        await self._note(Action.REPOSITORY_REMOVED, found, {"url": found.url})
 
     async def set_setup(self, organization_id: int, name: str, commands: str | None) -> None:
         """Gives it these setup commands for later runs; None takes them away. Raises InvalidInput, NotFound."""
@@ -237,6 +250,15 @@ class Repositories:
             raise InvalidInput({"setup": [fault]}, "The setup commands cannot be kept.")
         found = await self.named(organization_id, name)
         await self._store.set_setup(found.id, SetupStatus.READY if text else SetupStatus.NONE, commands=text)
+        await self._note(Action.REPOSITORY_SETUP_CHANGED, found, {"lines": len(text.splitlines())})
+
+    async def _note(self, action: Action, repository: Repository, detail: JsonObject) -> None:
+        await self._audit.note(
+            action,
+            target=repository.id,
+            detail={"name": repository.name, **detail},
+            organization_id=repository.organization_id,
+        )
 
 
 async def _look(

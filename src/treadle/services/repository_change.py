@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.git_url import parse, split_credentials
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.repository import ForgeAccess, Repository
+from treadle.domain.validation import ValidationRules
 from treadle.ports.forges import RepositoryFacts
 
 #: What is kept of a description and of a language, in characters.
@@ -30,6 +32,11 @@ class RepositoryChange:
     language: str | None = None
     is_archived: bool | None = None
     rules: str | None = None
+    network: NetworkPolicy | None = None
+    is_without_network: bool = False  # of its own: the service's counts
+    scans_secrets: bool | None = None
+    validation: ValidationRules | None = None
+    is_without_validation: bool = False
 
     @property
     def needs_a_look(self) -> bool:
@@ -90,6 +97,9 @@ def changed_by(repository: Repository, change: RepositoryChange) -> Repository:
         language=_text(change.language, repository.language),
         is_archived=repository.is_archived if change.is_archived is None else change.is_archived,
         rules=_text(change.rules, repository.rules),
+        network=None if change.is_without_network else change.network or repository.network,
+        scans_secrets=repository.scans_secrets if change.scans_secrets is None else change.scans_secrets,
+        validation=None if change.is_without_validation else change.validation or repository.validation,
     )
 
 

@@ -8,12 +8,15 @@ from treadle.domain.credentials import GitCredentials
 from treadle.domain.repository import Repository
 from treadle.ports import Vault
 from treadle.ports.directory import RepositoryStore
-from treadle.services.credentials import GIT_HTTP, GIT_SSH, git_secrets
+from treadle.services.credentials import GIT_HTTP, GIT_SSH, git_secrets, row
 
 TABLE = "repositories"
 
 #: The secret that opens the forge's API, beside those of Git.
 FORGE_TOKEN = "forge_token"  # noqa: S105 - a secret's name
+
+#: Before the names of the variables of its environment, which are no credentials.
+VARIABLES = "env/"
 
 NO_GIT: Mapping[str, str | None] = {GIT_HTTP: None, GIT_SSH: None}
 
@@ -31,7 +34,7 @@ class RepositorySecrets:
         """Those that there are, by the names that the store keeps them under."""
         clear = {**git_secrets(git), FORGE_TOKEN: forge_token or None}
         return {
-            name: self.vault.seal(text, organization=organization_uuid, table=TABLE, row=f"{repository_uuid}/{name}")
+            name: self.vault.seal(text, organization=organization_uuid, table=TABLE, row=row(repository_uuid, name))
             for name, text in clear.items()
             if text is not None
         }
@@ -42,7 +45,7 @@ class RepositorySecrets:
     async def opened(self, repository: Repository, organization_uuid: UUID) -> Mapping[str, str]:
         """In the clear, by the same names. Raises SealBroken."""
         return {
-            name: self.vault.open(sealed, organization=organization_uuid, table=TABLE, row=f"{repository.uuid}/{name}")
+            name: self.vault.open(sealed, organization=organization_uuid, table=TABLE, row=row(repository.uuid, name))
             for name, sealed in (await self.store.repository_secrets(repository.id)).items()
         }
 

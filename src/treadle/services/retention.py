@@ -1,4 +1,4 @@
-"""Removes what is no longer to be kept of runs that have ended, by age and by size.
+"""Removes what is no longer to be kept of runs that have ended, by age and by size, and of automation, by age.
 
 Rows go first, bytes after them: whatever ends a prune, no row points to bytes that are gone. Bytes that no row names,
 left so by a prune or a worker that was killed, are found later by their keys. Any number may prune at once, next to
@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from treadle.ports import BlobEntry, Blobs, Clock, Spent, Store
+from treadle.services.trigger_work import DELIVERY_DAYS
 
 _T = TypeVar("_T")
 
@@ -87,6 +88,17 @@ class Retention:
         if since is None or is_dry_run:
             return Pruned()
         return Pruned(items=await self._store.prune_local_sessions(since))
+
+    async def prune_automation(self, keep: Keep, *, is_dry_run: bool = False) -> Pruned:
+        """What was over for as long as events are kept: batches, runs of scripts, threads at forges, counts of checks,
+        firings, deliveries, share links; never for size."""
+        now = self._clock.now()
+        since = keep.since(now)
+        if since is None or is_dry_run:
+            return Pruned()
+        # By a younger one it is still found out that it came before.
+        received = min(since, now - timedelta(days=DELIVERY_DAYS))
+        return Pruned(items=await self._store.prune_automation(since, received_before=received))
 
     async def prune_artifacts(self, keep: Keep, *, is_dry_run: bool = False) -> Pruned:
         """Diffs, and the work that failed steps left."""

@@ -10,6 +10,10 @@ MAX_SSH_KEY = 10_000
 MAX_HTTP_CREDENTIALS = 500
 MAX_TOKEN = 10_000
 
+#: Of a run's budget, and of an organization's month, in US dollars.
+MAX_COST_USD = 1_000_000
+COST_DECIMALS = 4
+
 REQUIRED = "Is required."
 EMPTY = "Must not be empty."
 TOO_LONG = "Must be at most {max_length:,} characters."
@@ -56,3 +60,10 @@ def steps_fault(count: int) -> str | None:
 
 def files_fault(count: int) -> str | None:
     return None if count <= MAX_FILES else f"Must have at most {MAX_FILES} entries, not {count:,}."
+
+
+def cost_fault(amount: float, least: float = 1 / 10**COST_DECIMALS) -> str | None:
+    """Of a budget."""
+    if least <= amount <= MAX_COST_USD and round(amount, COST_DECIMALS) == amount:  # neither holds of a NaN
+        return None
+    return f"Must be from {least:g} to {MAX_COST_USD:,} US dollars, with at most {COST_DECIMALS} decimals."

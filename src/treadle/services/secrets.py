@@ -1,17 +1,23 @@
 """A claimed run's secrets, opened at the moment of use, and kept out of everything that is written."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
-from treadle.domain.errors import AlreadyFinished, EngineNotInstalled, EngineRefused
+from treadle.domain.errors import AlreadyFinished, Conflict, EngineNotInstalled, EngineRefused, NotFound
 from treadle.domain.events import Draft, EventType
+from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName, Run
 from treadle.ports import Clock, Engine, Vault
+from treadle.ports.trust import SealedVariable
 from treadle.redaction import Redactor, secrets_of
+from treadle.services import environment
 from treadle.services.credentials import CLAUDE, GIT_HTTP, GIT_SSH, SECRETS_TABLE, decode, encode, row
+
+#: How often a renewed license is put in the place of one that others change at the same moment.
+MAX_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,18 @@ class SecretStore(Protocol):
     """Of the RunStore port, what is needed here."""
 
     async def put_run_secrets(
-        self, run_id: int, secrets: Mapping[str, str | None], event: Draft | None, now: datetime
+        self,
+        run_id: int,
+        secrets: Mapping[str, str | None],
+        event: Draft | None,
+        now: datetime,
+        *,
+        instead_of: Mapping[str, str] | None = None,
     ) -> None: ...
 
     async def run_secrets(self, run_id: int) -> Mapping[str, str]: ...
+    async def repository(self, organization_id: int, repository_id: int) -> Repository: ...
+    async def repository_environment(self, repository_id: int) -> Sequence[SealedVariable]: ...
 
 
 class RunSecrets:
@@ -111,29 +125,35 @@ class RunSecrets:
             self._run.model or self._defaults.models.get(name),
         )
 
-    async def read_back(
-        self, engine: Engine, used: EngineCredential, config_files: Callable[[str], bytes | None]
-    ) -> None:
-        """Keeps the tokens that the CLI renewed in place of those it was given, unless a client sent others
+    async def credential(self) -> EngineCredential:
+        """What the run's engine authenticates with, as it is now."""
+        return await self._credential(self._run.engine)
+
+    async def renewed(self, used: EngineCredential, new: EngineCredential) -> None:
+        """Keeps tokens that were refreshed in place of those that were used, unless a client sent others
         meanwhile."""
-        renewed = engine.refreshed(used, config_files)
-        if renewed is None:
-            return
-        self._redactor.learn(secrets_of(engine=renewed))
-        current = await self._credential(self._run.engine)
-        if current.secrets() != used.secrets():
-            return
-        sealed = self._vault.seal(
-            encode(renewed),
-            organization=self._run.organization_uuid,
-            table=SECRETS_TABLE,
-            row=row(self._run.uuid, CLAUDE),
-        )
+        self._redactor.learn(secrets_of(engine=new))
         event = Draft(EventType.RUN_CREDENTIALS_UPDATED, {"kind": "claude"})
-        try:
-            await self._store.put_run_secrets(self._run.id, {CLAUDE: sealed}, event, self._clock.now())
-        except AlreadyFinished:
+        for _ in range(MAX_TRIES):
+            found = (await self._store.run_secrets(self._run.id)).get(CLAUDE)
+            if found is None or decode(self._opened(CLAUDE, found)).secrets() != used.secrets():
+                return
+            sealed = self._vault.seal(
+                encode(new),
+                organization=self._run.organization_uuid,
+                table=SECRETS_TABLE,
+                row=row(self._run.uuid, CLAUDE),
+            )
+            try:
+                await self._store.put_run_secrets(
+                    self._run.id, {CLAUDE: sealed}, event, self._clock.now(), instead_of={CLAUDE: found}
+                )
+            except AlreadyFinished:
+                return
+            except Conflict:  # another one was sent, or the same was sealed with another key
+                continue
             return
+        raise Conflict("The run's credential is changed all the time.", hint="Its renewed license was not kept.")
 
     async def _credential(self, name: EngineName) -> EngineCredential:
         opened = await self._open()
@@ -143,10 +163,37 @@ class RunSecrets:
         self._redactor.learn(secrets_of(engine=sent))
         return sent
 
+    async def environment(self) -> Mapping[str, str]:
+        """The variables that the run's repository gives to setup commands and steps, as they are now. Ours go over
+        them."""
+        run = self._run
+        found = await self._variables()
+        if run.repository_id is None or not found:
+            return {}
+        try:
+            repository = await self._store.repository(run.organization_id, run.repository_id)
+        except NotFound:  # removed meanwhile
+            return {}
+        values = environment.opened(found, self._vault, run.organization_uuid, repository.uuid)
+        self._redactor.learn(values.values())
+        return values
+
+    async def environment_version(self) -> str | None:
+        """Another one when a variable was set or removed; None without any. What was made with other values is not to
+        be used again."""
+        return environment.version_of(await self._variables())
+
+    async def _variables(self) -> Sequence[SealedVariable]:
+        if self._run.repository_id is None:
+            return ()
+        return await self._store.repository_environment(self._run.repository_id)
+
     async def _open(self) -> Mapping[str, str]:
         return {
-            name: self._vault.open(
-                sealed, organization=self._run.organization_uuid, table=SECRETS_TABLE, row=row(self._run.uuid, name)
-            )
-            for name, sealed in (await self._store.run_secrets(self._run.id)).items()
+            name: self._opened(name, sealed) for name, sealed in (await self._store.run_secrets(self._run.id)).items()
         }
+
+    def _opened(self, name: str, sealed: str) -> str:
+        return self._vault.open(
+            sealed, organization=self._run.organization_uuid, table=SECRETS_TABLE, row=row(self._run.uuid, name)
+        )

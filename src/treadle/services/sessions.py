@@ -10,10 +10,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from treadle.domain.errors import Forbidden, InvalidInput, NotFound, TooManyRequests, Unauthenticated
+from treadle.domain.events import JsonObject
 from treadle.domain.identity import Principal, Role
 from treadle.ports import Clock, IdentityStore
 from treadle.ports.directory import MemberStore, RateStore
 from treadle.ports.page import PageSession, SessionStore
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
+from treadle.services.callers import network_of
 from treadle.services.identity import Identity, digest_of
 from treadle.services.passwords import Passwords, password_fault
 from treadle.services.recent import Recent
@@ -89,6 +93,7 @@ class Sessions:
         identity: Identity,
         clock: Clock,
         *,
+        audit: Audit,
         passwords: Passwords | None = None,
         new_token: Callable[[], str] = generate_token,
         cache_seconds: float = CACHE_SECONDS,
@@ -96,6 +101,8 @@ class Sessions:
         self._store = store
         self._identity = identity
         self._clock = clock
+        self._audit = audit
+        self._throttled: Recent[str, bool] = Recent(clock, seconds=TRIES_SECONDS, size=CACHE_SIZE)
         self._passwords = passwords or Passwords()
         self._new_token = new_token
         self._recent: Recent[str, PageSession] = Recent(clock, seconds=cache_seconds, size=CACHE_SIZE)
@@ -107,24 +114,27 @@ class Sessions:
         try:
             principal = await self._identity.authenticate_digest(digest)
         except Unauthenticated:
-            await self._admit("address", visitor.address, TRIES_BY_ADDRESS)
+            await self._admit("address", network_of(visitor.address), TRIES_BY_ADDRESS)
+            await self._refused("key")
             raise
         if principal.role is None:
+            await self._refused("key", principal.email)
             raise Unauthenticated("The user of this API key is no member of its organization any more.")
         try:
-            return await self._begin(principal, visitor, api_key_digest=digest)
+            return await self._begin(principal, visitor, "key", api_key_digest=digest)
         except NotFound:  # revoked and gone since it was looked up
             raise Unauthenticated("This API key is unknown, expired or revoked.") from None
 
     async def sign_in_with_password(self, email: str, password: str, visitor: Visitor) -> SignedIn:
         """Raises Unauthenticated, with the same words and after the same time for an unknown address, and
         TooManyRequests. Each try counts, the right ones too: else who guesses would learn that it was right."""
-        await self._admit("address", visitor.address, TRIES_BY_ADDRESS)
+        await self._admit("address", network_of(visitor.address), TRIES_BY_ADDRESS)
         await self._admit("account", email.strip().casefold(), TRIES_BY_ACCOUNT)
         found = await self._store.password(email)
         if not await self._passwords.is_right(password, None if found is None else found[1]) or found is None:
+            await self._refused("password", email)
             raise Unauthenticated(_NOT_RIGHT)
-        return await self._begin(await self._member(found[0]), visitor)
+        return await self._begin(await self._member(found[0]), visitor, "password")
 
     async def sign_in_with_identity(self, user: ForeignUser, visitor: Visitor) -> SignedIn:
         """Somebody whom an OIDC provider has just vouched for: who signed in as that before, else the user with that
@@ -133,7 +143,9 @@ class Sessions:
         if user_id is None:
             user_id = await self._by_email(user)
             await self._store.add_identity(user.issuer, user.subject, user_id, self._clock.now())
-        return await self._begin(await self._member(user_id), visitor)
+            detail = {"issuer": user.issuer, "subject": user.subject}
+            await self._audit.note(Action.IDENTITY_LINKED, target=user_id, detail=detail, actor=user.email)
+        return await self._begin(await self._member(user_id), visitor, "oidc")
 
     async def principal(self, token: str) -> PageSession | None:
         """Whose request it is; None for a session that does not count (any more). A revoked one may count for
@@ -155,6 +167,7 @@ class Sessions:
         if found is not None:
             await self._store.revoke_session(found.id, found.principal.user_id, self._clock.now())
             self._recent.clear()
+            await self._audit.note(Action.SIGNED_OUT, principal=found.principal, target=found.id)
 
     async def switch(self, token: str, organization_id: int) -> None:
         """The session acts in another organization of its user from now on. Raises NotFound where it is no member, or
@@ -162,6 +175,7 @@ class Sessions:
         if not await self._store.switch_session(digest_of(token), organization_id):
             raise NotFound(f"There is no organization {organization_id} for you.")
         self._recent.clear()
+        await self._audit.note(Action.SESSION_SWITCHED, target=organization_id, organization_id=organization_id)
 
     def forget(self) -> None:
         """Looks roles up anew: one of them has just changed in this process."""
@@ -177,6 +191,7 @@ class Sessions:
         if not await self._store.revoke_session(session_id, principal.user_id, self._clock.now()):
             raise NotFound(f"There is no session {session_id}.")
         self._recent.clear()
+        await self._audit.note(Action.SESSION_REVOKED, principal=principal, target=session_id)
 
     async def revoke_all(self, principal: Principal, user_id: int | None = None) -> int:
         """All of the caller's own, or, for an ADMIN, of a member of the organization; how many. Raises Forbidden,
@@ -186,9 +201,11 @@ class Sessions:
             if principal.role is not Role.ADMIN:
                 raise Forbidden("Only an ADMIN may sign others out.")
             await self._store.member(principal.organization_id, whose)
-        count = await self._store.revoke_sessions(whose, self._clock.now())
-        self._recent.clear()
-        return count
+        return await self._end_all(whose, principal)
+
+    async def revoke_all_of(self, email: str) -> int:
+        """The same for the operator. Raises NotFound."""
+        return await self._end_all((await self._store.find_user(email)).id, None)
 
     async def has_password(self, principal: Principal) -> bool:
         return await self._store.password(principal.email) is not None
@@ -212,6 +229,7 @@ class Sessions:
             if other.id != session.id:
                 await self._store.revoke_session(other.id, who.user_id, self._clock.now())
         self._recent.clear()
+        await self._audit.note(Action.PASSWORD_SET, principal=who, target=who.user_id)
 
     async def reset_password(self, email: str, new: str | None) -> int:
         """For the operator: gives a user a password, None takes it away. All of its sessions end; how many. Raises
@@ -222,9 +240,26 @@ class Sessions:
         await self._store.set_password(user.id, None if new is None else await self._passwords.hashed(new))
         count = await self._store.revoke_sessions(user.id, self._clock.now())
         self._recent.clear()
+        detail: JsonObject = {"email": user.email, "removed": new is None}
+        await self._audit.note(Action.PASSWORD_SET, target=user.id, detail=detail)
         return count
 
-    async def _begin(self, principal: Principal, visitor: Visitor, *, api_key_digest: str | None = None) -> SignedIn:
+    async def _end_all(self, user_id: int, by: Principal | None) -> int:
+        count = await self._store.revoke_sessions(user_id, self._clock.now())
+        self._recent.clear()
+        await self._audit.note(
+            Action.SESSION_REVOKED, principal=by, detail={"user": user_id, "sessions": "all", "count": count}
+        )
+        return count
+
+    async def _refused(self, by: str, actor: str | None = None) -> None:
+        """`actor`: whoever it said it was."""
+        known = actor.strip() if actor is not None and actor.count("@") == 1 else None  # a password in the wrong field
+        await self._audit.note(Action.SIGN_IN_REFUSED, detail={"by": by}, actor=known)
+
+    async def _begin(
+        self, principal: Principal, visitor: Visitor, by: str, *, api_key_digest: str | None = None
+    ) -> SignedIn:
         token, now = self._new_token(), self._clock.now()
         expires = now + _SPAN
         await self._store.prune_sessions(now)
@@ -236,6 +271,7 @@ class Sessions:
             now=now,
             expires=expires,
         )
+        await self._audit.note(Action.SIGNED_IN, principal=principal, detail={"by": by})
         return SignedIn(principal, expires, token)
 
     async def _member(self, user_id: int) -> Principal:
@@ -252,6 +288,7 @@ class Sessions:
                 return (await self._store.find_user(user.email)).id
             except NotFound:
                 pass
+        await self._refused("oidc", user.email)
         raise Unauthenticated(
             "Nobody with your verified e-mail address is known here.",
             hint="An administrator can add you with that address.",
@@ -265,4 +302,8 @@ class Sessions:
         )
         if not found.is_admitted:
             wait = max(1, math.ceil(found.retry_after))
+            if self._throttled.get(kind + hashed) is None:  # whoever goes on must not fill the log
+                self._throttled.put(kind + hashed, value=True)
+                actor = name if kind == "account" and name.count("@") == 1 else None
+                await self._audit.note(Action.SIGN_IN_THROTTLED, detail={"by": kind}, actor=actor)
             raise TooManyRequests("Too many tries to sign in.", retry_after=wait)

@@ -12,10 +12,10 @@ from treadle.domain.setup_commands import MAX_LINES
 from treadle.ports import Blobs, RunFilter
 from treadle.ports.directory import Directory
 from treadle.services.agents import chosen_engine
-from treadle.services.content import setup_results_of
 from treadle.services.organizations import Organizations
 from treadle.services.repositories import Repositories
 from treadle.services.runs import RunRequest, Runs
+from treadle.services.setup_results import setup_results_of
 
 #: The latest executions that are listed.
 SHOWN_EXECUTIONS = 20

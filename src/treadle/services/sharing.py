@@ -10,6 +10,8 @@ from treadle.domain.permissions import Permission, may
 from treadle.domain.run import Run
 from treadle.ports import Clock, RunFilter, Store
 from treadle.ports.page import ShareLink
+from treadle.services.audit import Audit
+from treadle.services.audit_actions import Action
 from treadle.services.identity import digest_of
 from treadle.services.sessions import generate_token
 
@@ -39,8 +41,11 @@ def sees(principal: Principal, run: Run) -> bool:
 class Sharing:
     """Whoever may see a run may share it, and sees and revokes the links to it."""
 
-    def __init__(self, store: Store, clock: Clock, *, new_token: Callable[[], str] = generate_token) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, audit: Audit, new_token: Callable[[], str] = generate_token
+    ) -> None:
         self._store = store
+        self._audit = audit
         self._clock = clock
         self._new_token = new_token
 
@@ -57,6 +62,8 @@ class Sharing:
         link = await self._store.add_share_link(
             digest_of(token), run.id, principal.user_id, now, now + timedelta(days=days)
         )
+        detail = {"run": run.id, "days": days}
+        await self._audit.note(Action.SHARE_CREATED, principal=principal, target=link.id, detail=detail)
         return link, token
 
     async def list(self, principal: Principal, run: Run) -> Sequence[ShareLink]:
@@ -69,6 +76,7 @@ class Sharing:
         _require_sight(principal, run)
         if not await self._store.revoke_share_link(link_id, run.id, self._clock.now()):
             raise NotFound(f"There is no link {link_id} to this run.")
+        await self._audit.note(Action.SHARE_REVOKED, principal=principal, target=link_id, detail={"run": run.id})
 
     async def open(self, token: str) -> Run:
         """The run that it leads to, for as long as whoever made the link may see it. Raises NotFound, in the same words
