@@ -7,6 +7,8 @@ from starlette.requests import Request
 from treadle.api.bodies import header
 from treadle.domain.errors import Forbidden, Unauthenticated
 from treadle.domain.identity import Principal
+from treadle.services.audit import acting
+from treadle.services.guesses import Guesses
 from treadle.services.identity import Identity, digest_of
 from treadle.services.tokens import Tokens, looks_like_token
 
@@ -24,12 +26,14 @@ class Caller:
 class Authenticator:
     """`Authorization: Bearer <JWT or API key>`, or `X-Api-Key`."""
 
-    def __init__(self, identity: Identity, tokens: Tokens) -> None:
+    def __init__(self, identity: Identity, tokens: Tokens, guesses: Guesses) -> None:
         self._identity = identity
         self._tokens = tokens
+        self._guesses = guesses
 
     async def caller(self, request: Request) -> Caller:
-        """Raises Unauthenticated, and Forbidden without a role in the key's or token's own organization."""
+        """Raises Unauthenticated, TooManyRequests, and Forbidden without a role in the key's or token's own
+        organization."""
         caller = await self.known(request)
         if caller.principal.role is None:
             raise Forbidden("You have no role in this organization.", hint="An admin can give you one.")
@@ -37,8 +41,26 @@ class Authenticator:
 
     async def known(self, request: Request) -> Caller:
         """Whoever has credentials that hold, also without a role: a key may count elsewhere. Raises Unauthenticated,
-        and Forbidden for a token of no member."""
+        TooManyRequests for those that do not, after too many of them, and Forbidden for a token of no member."""
         credential = _credential(request)
+        try:
+            caller = await self._holder(credential)
+        except Unauthenticated:
+            await self._guesses.wrong(request.client.host if request.client is not None else None)
+            raise
+        acting(caller.principal)
+        return caller
+
+    async def still(self, request: Request) -> Principal | None:
+        """Who somebody that was let in is by now; None once the credentials do not hold any more, or their user has no
+        role."""
+        try:
+            principal = (await self._holder(_credential(request))).principal
+        except (Unauthenticated, Forbidden):
+            return None
+        return principal if principal.role is not None else None
+
+    async def _holder(self, credential: str) -> Caller:
         if looks_like_token(credential):
             principal = await self._tokens.verify(credential)
             return Caller(principal, f"{principal.organization_id}/{principal.user_id}", has_token=True)

@@ -17,7 +17,7 @@ async def read_json(request: Request, limit: int) -> bytes:
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
-        detail = f"This takes application/json, not {media_type or 'nothing'}."
+        detail = f"This takes application/json, not {media_type[:100] or 'nothing'}."
         raise ProblemRaised(Problem(415, "unsupported_media_type", detail, headers={"Accept": "application/json"}))
     return await read_bytes(request, limit)
 

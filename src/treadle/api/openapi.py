@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.types import Receive, Scope, Send
 
+from treadle.api.front import Front
 from treadle.api.plain_route import PlainRoute
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -31,18 +32,24 @@ class DocumentedApp(FastAPI):
     """A FastAPI whose plain routes are served before its layers: what these do (exit stacks, telemetry, errors), plain
     routes do without or do themselves."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, front: Front, **options: Any) -> None:
+        self._front = front
         self._shapes: list[type[BaseModel]] = []
         self._plain: list[PlainRoute] = []
         super().__init__(**options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["path"].startswith("//"):  # of clients that join an address and a path with a slash too many
-                scope["path"] = f"/{scope['path'].lstrip('/')}"
-            for route in self._plain:
-                if await route.serve(scope, receive, send):
-                    return
+            await self._front.serve(self._serve, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("//"):  # of clients that join an address and a path with a slash too many
+            scope["path"] = f"/{scope['path'].lstrip('/')}"
+        for route in self._plain:
+            if await route.serve(scope, receive, send):
+                return
         await super().__call__(scope, receive, send)
 
     def add_plain(self, routes: Sequence[PlainRoute]) -> None:

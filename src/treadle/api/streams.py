@@ -1,7 +1,7 @@
 """Runs' events as server-sent events: read from the store once, encoded once, sent to all who follow."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import structlog
 from starlette.responses import Response
@@ -21,6 +21,9 @@ HEARTBEAT = b": heartbeat\n\n"
 #: Sent at once, so that proxies and clients see the answer begin; and how soon to come back, in milliseconds.
 OPENING = b"retry: 2000\n\n"
 
+#: A reader's credentials are looked at again this often, in seconds, before it is sent more.
+RECHECK_SECONDS = 30.0
+
 #: How much of a run's newest frames is kept for its readers, and how much is sent at a time, in bytes.
 KEPT_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
@@ -33,7 +36,16 @@ CATCH_UP_PAGE = 200
 class Streams:
     """Every stream of this process. A slow reader delays nobody: it falls behind what is kept and reads the store."""
 
-    def __init__(self, runs: Runs, frame: Frame, clock: Clock, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        frame: Frame,
+        clock: Clock,
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        recheck_seconds: float = RECHECK_SECONDS,
+    ) -> None:
+        self.recheck_seconds = recheck_seconds
         self._runs = runs
         self._clock = clock
         self._frame = frame
@@ -45,9 +57,9 @@ class Streams:
     def is_closing(self) -> bool:
         return self.closed.is_set()
 
-    def response(self, run: Run, after: int) -> Response:
-        """The run's events numbered above `after`, from now on until it ends."""
-        return _EventStream(self, run, after)
+    def response(self, run: Run, after: int, may_see: Callable[[], Awaitable[bool]]) -> Response:
+        """The run's events numbered above `after`, from now on until it ends, or its reader may not see it any more."""
+        return _EventStream(self, run, after, may_see)
 
     def close(self) -> None:
         """Ends every stream, so that the server can stop; clients come back elsewhere with `Last-Event-ID`."""
@@ -196,21 +208,28 @@ class _EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: Streams, run: Run, after: int) -> None:
+    def __init__(self, streams: Streams, run: Run, after: int, may_see: Callable[[], Awaitable[bool]]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._streams = streams
         self._run = run
         self._after = after
+        self._may_see = may_see
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
         reader = Reader()
         watching = asyncio.create_task(_watch(receive, reader), name="disconnect of an event stream")
         frames = self._streams.frames(self._run, self._after, reader)
+        now = asyncio.get_running_loop().time
+        checked = now()
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": OPENING, "more_body": True})
             async for chunk in frames:
+                if now() - checked >= self._streams.recheck_seconds:
+                    if not await self._may_see():
+                        break
+                    checked = now()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except OSError:

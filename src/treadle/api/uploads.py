@@ -12,6 +12,9 @@ from treadle.domain.errors import InvalidInput
 
 FIELD = "file"
 
+#: Bytes that may follow a form's end, for nothing.
+MAX_AFTER_END = 64 * 1024
+
 
 class UploadedFile:
     """Use: `await open()`, then `name` and `content_type` are known; then read `data()` to its end."""
@@ -65,6 +68,7 @@ class _Form:
         self.is_file_found = False
         self.is_complete = False
         self.data: deque[bytes] = deque()
+        self._after_end = 0
         self._headers: dict[str, str] = {}
         self._header = [b"", b""]
         try:
@@ -85,9 +89,13 @@ class _Form:
             raise _fault("The form cannot be read.") from None
 
     def write(self, chunk: bytes) -> None:
-        """Raises FormParserError, and InvalidInput for a part that is not the file."""
+        """Raises FormParserError, and InvalidInput for a part that is not the file, and a form that has no end."""
         if chunk and not self.is_complete:  # what follows the end is no part of the form
             self._parser.write(chunk)
+        elif chunk:
+            self._after_end += len(chunk)
+            if self._after_end > MAX_AFTER_END:
+                raise _fault("Much follows the form's end.")
 
     def _begin_header(self) -> None:
         self._header = [b"", b""]

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from starlette.requests import Request
@@ -90,10 +90,19 @@ class AgentHandlers:
         return answer(wire.page(shown, total, skip=query.reach, limit=query.limit))
 
     async def resume(self, call: Call) -> Response:
+        key = idempotency_key(call.request)
         body = await read_body(call.request, ResumeAgentRunInput, self._max_with_images)
         self._check_length(body.prompt)
         run_id = _of_here(body.agent_run_id)
-        run = await self._agents.resume(call.principal, run_id, body.prompt, body.images or ())
+        repeatable = Repeatable(key, await asyncio.to_thread(_resume_digest, key, body)) if key is not None else None
+        run = await self._agents.resume(
+            call.principal,
+            run_id,
+            body.prompt,
+            body.images or (),
+            max_cost_usd=body.max_cost_usd,
+            repeatable=repeatable,
+        )
         return await self._shown(run, call.request)
 
     async def ban(self, call: Call) -> Response:
@@ -163,6 +172,18 @@ def _of_here(run_id: int) -> int:
 
 def _digest(key: str, body: CreateAgentRunInput) -> str:
     """Of what was asked for, not of how it was written down; the key is the salt."""
-    images = [hashlib.sha256(image.encode(errors="surrogatepass")).hexdigest() for image in body.images or ()]
-    asked = [body.prompt, images, body.metadata, body.repo_id, body.model, body.agent_type]
+    asked = [body.prompt, _hashes(body.images), body.metadata, body.repo_id, body.model, body.agent_type]
+    # Only where they were given: a repeated call may have an earlier version before it.
+    asked += [{"max_cost_usd": body.max_cost_usd}] if body.max_cost_usd is not None else []
+    asked += [{"network": body.network.json()}] if body.network is not None else []
+    asked += [{"validate": body.validation.json()}] if body.validation is not None else []
     return hashlib.sha256(f"{key}\0{json.dumps(asked, sort_keys=True)}".encode()).hexdigest()
+
+
+def _resume_digest(key: str, body: ResumeAgentRunInput) -> str:
+    asked = [body.agent_run_id, body.prompt, _hashes(body.images), body.max_cost_usd]
+    return hashlib.sha256(f"{key}\0{json.dumps(asked)}".encode()).hexdigest()
+
+
+def _hashes(images: Sequence[str] | None) -> list[str]:
+    return [hashlib.sha256(image.encode(errors="surrogatepass")).hexdigest() for image in images or ()]

@@ -17,7 +17,10 @@ Document = dict[str, Any]
 _ERRORS: Mapping[int, tuple[str, type[BaseModel]]] = {
     400: ("It cannot be done with what there is.", schemas.ErrorResponse),
     401: ("No credentials, or none that hold.", schemas.UnauthenticatedResponse),
-    402: ("The organization has made its runs of the month.", schemas.ErrorResponse),
+    402: (
+        "The organization has made its runs of the month, or they have cost what they may in it.",
+        schemas.ErrorResponse,
+    ),
     403: ("Not your organization, or not for your role.", schemas.ErrorResponse),
     404: ("Unknown, or not yours to see.", schemas.ErrorResponse),
     409: ("The state does not allow it.", schemas.ErrorResponse),

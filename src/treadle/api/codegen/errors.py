@@ -18,6 +18,7 @@ from treadle.domain.errors import (
     Conflict,
     Forbidden,
     InvalidInput,
+    MonthUsedUp,
     NotFound,
     TooLarge,
     TooManyRequests,
@@ -80,7 +81,7 @@ def said(status: int, message: str, headers: Mapping[str, str] | None = None) ->
 
 
 def _sentence(error: TreadleError) -> str:
-    if isinstance(error, AllowanceUsedUp):
+    if isinstance(error, AllowanceUsedUp) and not isinstance(error, MonthUsedUp):
         return USED_UP
     return TOO_MANY if isinstance(error, TooManyRequests) else error.sentence()
 

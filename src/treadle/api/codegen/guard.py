@@ -14,6 +14,7 @@ from treadle.api.plain_route import Handler
 from treadle.api.rate_limits import RateLimit
 from treadle.domain.errors import Forbidden, NotFound, TooManyRequests
 from treadle.domain.identity import Principal
+from treadle.services.audit import acting
 from treadle.services.organizations import Organizations
 
 #: The path's parameter that names the organization, and the one that is no number.
@@ -69,20 +70,24 @@ class Guard:
 
         async def guarded(request: Request) -> Response:
             extra: Mapping[str, str] = {}
+            is_metered = False
             try:
                 caller = await self._caller(request)
                 if limit is not None:
+                    is_metered = True
                     extra = await limit.admit(caller.meter)
                 numbers = path_numbers(request, (SESSION,))
                 principal = caller.principal
                 if ORGANIZATION in numbers:
                     principal = await self.principal(principal, numbers[ORGANIZATION])
+                    acting(principal)
                 response = await handler(Call(request, principal, numbers))
             except ClientDisconnect:
                 raise
             except TooManyRequests as error:
                 response = refusal(error, request)
-                extra = limit.refused_headers(error.retry_after) if limit is not None else {}
+                if is_metered and limit is not None:
+                    extra = limit.refused_headers(error.retry_after)
             except Exception as error:  # noqa: BLE001 - each one becomes an answer, and an unexpected one is logged
                 response = refusal(error, request)
             if extra:

@@ -4,17 +4,20 @@ texts, as it allowed too."""
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from treadle.api.bodies import header
 from treadle.api.codegen.parsing import Unprocessable, fault, read_query
 from treadle.domain.events import is_deeper
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.run import RunSource
+from treadle.domain.validation import ValidationRules
 from treadle.services.agents import AgentRequest, AgentType
 from treadle.services.check_suites import MAX_CHECKS, MAX_RETRIES, CheckSuiteChange
 from treadle.services.images import MAX_IMAGES
+from treadle.services.run_rules import cost_fault
 
 MAX_PAGE = 100
 MAX_IDEMPOTENCY_KEY = 255
@@ -61,6 +64,33 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _cost(value: float) -> float:
+    if said := cost_fault(value):
+        raise PydanticCustomError("value_error", "{said}", {"said": said.rstrip(".")})
+    return value
+
+
+def _network(value: object) -> NetworkPolicy:
+    try:
+        return NetworkPolicy.read(value)
+    except ValueError as error:
+        raise PydanticCustomError("value_error", "{said}", {"said": str(error).rstrip(".")}) from None
+
+
+def _rules(value: object) -> ValidationRules:
+    try:
+        return ValidationRules.read(value)
+    except ValueError as error:
+        raise PydanticCustomError("value_error", "{said}", {"said": str(error).rstrip(".")}) from None
+
+
+Cost = Annotated[float, BeforeValidator(_no_boolean), AfterValidator(_cost)]
+Network = Annotated[
+    NetworkPolicy, PlainValidator(_network), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]})
+]
+Rules = Annotated[
+    ValidationRules, PlainValidator(_rules), WithJsonSchema({"anyOf": [{"type": "array"}, {"type": "object"}]})
+]
 Number = Annotated[int, BeforeValidator(_no_boolean)]
 Images = Annotated[list[str] | None, _at_most(MAX_IMAGES)]
 
@@ -120,7 +150,10 @@ def _small(text: str) -> int | None:
 
 class CreateAgentRunInput(BaseModel):
     """`images`: data URIs of PNG, JPEG, GIF or WebP. `repo_id`: else the organization's default repository, or its only
-    one. `model` and `agent_type`: else the organization's."""
+    one. `model` and `agent_type`: else the organization's. `max_cost_usd`: what the model may cost; else the
+    organization's default. `network`: "none", "model", "full" or {"allow": [hosts]}; else as the repository says, or
+    the service. `validate`: shell commands that must pass before a commit, ["make test"] or {"commands": ["make test"],
+    "tries": 1}; else as the repository says."""
 
     prompt: str
     images: Images = None
@@ -128,6 +161,9 @@ class CreateAgentRunInput(BaseModel):
     repo_id: Number | None = None
     model: str | None = None
     agent_type: Literal["codegen", "claude_code"] | None = None
+    max_cost_usd: Cost | None = None
+    network: Network | None = None
+    validation: Annotated[Rules | None, Field(alias="validate")] = None
 
     def request(self) -> AgentRequest:
         """Raises Unprocessable."""
@@ -138,13 +174,19 @@ class CreateAgentRunInput(BaseModel):
             repository_id=self.repo_id,
             model=self.model,
             agent_type=AgentType(self.agent_type) if self.agent_type is not None else None,
+            max_cost_usd=self.max_cost_usd,
+            network=self.network,
+            validation=self.validation,
         )
 
 
 class ResumeAgentRunInput(BaseModel):
+    """`max_cost_usd`: a budget in the place of the run's, for all that it has cost and will."""
+
     agent_run_id: Number
     prompt: str
     images: Images = None
+    max_cost_usd: Cost | None = None
 
 
 class StopAgentRunInput(BaseModel):

@@ -64,7 +64,7 @@ _CONNECTIONS, _SESSIONS = "Connections", "Local sessions"
 _KEY = parameter(
     "header",
     "Idempotency-Key",
-    "A repeat within 24 hours answers the same agent run; the same key with another body is 409.",
+    "A repeat within 24 hours answers the same agent run and starts nothing; the same key with another body is 409.",
     {"type": "string", "minLength": 1, "maxLength": requests.MAX_IDEMPOTENCY_KEY},
     is_required=False,
 )
@@ -91,8 +91,9 @@ _RESUME = Doc(
     "Resume an agent run",
     schemas.AgentRunResponse,
     "One more prompt in the same conversation, on the same branch; behind the one that is being worked on.",
-    (404, 409, 413),
+    (402, 404, 409, 413),
     body=requests.ResumeAgentRunInput,
+    headers=(_KEY,),
 )
 _BAN = Doc(
     _AGENTS,

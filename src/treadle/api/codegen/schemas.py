@@ -35,6 +35,14 @@ class _RunHead(_Shape):
     web_url: str
     result: str | None = Field(description="The last answer; of a run that failed before there was one, what broke.")
     metadata: dict[str, Any] | None
+    cost_usd: float | None = Field(description="What the model has cost so far; of a local session nothing is known.")
+    max_cost_usd: float | None
+    network: str | dict[str, list[str]] | None = Field(
+        description="null: as the repository says when the run begins, else the service."
+    )
+    validation: dict[str, list[str] | int] | None = Field(
+        alias="validate", description="Commands that must pass before a commit. null: as the repository says."
+    )
 
 
 class AgentRunResponse(_RunHead):

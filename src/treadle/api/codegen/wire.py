@@ -184,6 +184,10 @@ def _head(run: Run, origin: str) -> JsonObject:
         "web_url": run_url(run.id, origin),
         "result": _result(run),
         "metadata": run.metadata,
+        "cost_usd": run.usage.cost_usd,
+        "max_cost_usd": run.max_cost_usd,
+        "network": run.network.json() if run.network is not None else None,
+        "validate": run.validation.json() if run.validation is not None else None,
     }
 
 
@@ -196,6 +200,10 @@ def _local_head(session: LocalSession, origin: str) -> JsonObject:
         "web_url": run_url(session.id, origin),
         "result": None,
         "metadata": {"session_id": session.session_id},
+        "cost_usd": None,
+        "max_cost_usd": None,
+        "network": None,
+        "validate": None,
     }
 
 

@@ -1,53 +1,16 @@
-"""Errors as HTTP statuses: the one place where the code-generation API decides."""
+"""Faults of the services in the words of the code-generation API."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starlette.requests import Request
-
-from treadle.api.problems import Problem, ProblemRaised, unavailable, unexpected
-from treadle.domain.errors import (
-    ConfigurationError,
-    Conflict,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    TooLarge,
-    TooManyRequests,
-    TreadleError,
-    Unauthenticated,
-    Unavailable,
-)
-
-#: An error that is none of these is a defect.
-STATUSES: Mapping[type[TreadleError], int] = {
-    InvalidInput: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    TooLarge: 413,
-    TooManyRequests: 429,
-}
+from treadle.domain.errors import InvalidInput
 
 #: The services' names of fields, as they are written here.
-_FIELDS = {"file_ids": "fileIds", "claude_authentication": "claudeAuthentication"}
-
-
-def problem(error: Exception, request: Request) -> Problem:
-    """What the caller is told."""
-    if isinstance(error, ProblemRaised):
-        return error.problem
-    if isinstance(error, Unavailable):
-        return unavailable(error, request)
-    if isinstance(error, ConfigurationError):  # the operator's to mend
-        return unexpected(error, request, status=503)
-    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), None)
-    if status is None or not isinstance(error, TreadleError):
-        return unexpected(error, request)
-    if isinstance(error, InvalidInput):
-        return Problem(status, error.code, error.message, errors=error.faults)
-    return Problem(status, error.code, error.sentence(), headers=_headers(error))
+_FIELDS = {
+    "file_ids": "fileIds",
+    "claude_authentication": "claudeAuthentication",
+    "max_cost_usd": "maxCostUsd",
+}
 
 
 @contextmanager
@@ -57,14 +20,6 @@ def wire_paths() -> Iterator[None]:
         yield
     except InvalidInput as error:
         raise InvalidInput({_path(path): said for path, said in error.faults.items()}, error.message) from None
-
-
-def _headers(error: TreadleError) -> Mapping[str, str]:
-    if isinstance(error, Unauthenticated):
-        return {"WWW-Authenticate": 'Bearer realm="treadle"'}
-    if isinstance(error, TooManyRequests):
-        return {"Retry-After": str(error.retry_after)}
-    return {}
 
 
 def _path(path: str) -> str:

@@ -19,6 +19,9 @@ PROCESS_REQUEST: dict[str, Any] = {
     "generateDiffOnCompletion": True,
     "engine": "Claude",
     "claudeAuthentication": {"source": "ClientApiKey", "apiKey": "000-dummy"},
+    "maxCostUsd": 2.5,
+    "network": {"allow": ["pkg.test", "*.example.net"]},
+    "validate": ["make test"],
 }
 
 CREDENTIALS_REQUEST: dict[str, Any] = {"gitHttpCredentials": "ghp_new_personal_access_token"}
@@ -70,9 +73,13 @@ PROCESS: dict[str, Any] = {
             "dateStarted": None,
             "dateCompleted": None,
             "usage": _USAGE,
+            "validation": [],
         }
     ],
     "usage": _USAGE,
+    "maxCostUsd": 2.5,
+    "network": {"allow": ["pkg.test", "*.example.net"]},
+    "validate": {"commands": ["make test"], "tries": 3},
 }
 
 DIFF: dict[str, Any] = {

@@ -1,6 +1,5 @@
 """JSON bodies read into models, naming every fault at once by the path of its field."""
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,8 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from treadle.api.fault_words import ROOT, path_of, words_of
 from treadle.domain.errors import InvalidInput
-from treadle.services.run_rules import EMPTY, REQUIRED, TOO_LONG
-
-#: The path of a fault of the whole body.
-ROOT = "$"
 
 #: More faults than these are not written out.
 MAX_FAULTS = 200
@@ -22,31 +18,11 @@ MAX_FAULTS = 200
 Model = TypeVar("Model", bound=BaseModel)
 Faults = dict[str, list[str]]
 
-#: What is said for each kind of error; others come with a sentence of their own, from our validators.
-_SAID = {
-    "missing": REQUIRED,
-    "string_type": "Must be a string.",
-    "string_unicode": "Must not hold half of a surrogate pair.",
-    "bool_type": "Must be true or false.",
-    "list_type": "Must be an array.",
-    "model_type": "Must be an object.",
-    "model_attributes_type": "Must be an object.",
-    "dict_type": "Must be an object.",
-    "uuid_type": "Must be a UUID.",
-    "uuid_parsing": "Must be a UUID.",
-    "enum": "Must be {expected}.",
-    "string_too_long": TOO_LONG,
-    "datetime_type": "Must be a date and time of ISO 8601.",
-    "datetime_parsing": "Must be a date and time of ISO 8601.",
-    "datetime_from_date_parsing": "Must be a date and time of ISO 8601.",
-    "datetime_object_invalid": "Must be a date and time of ISO 8601.",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Model]):
     """What a body holds. `model` is None when there are faults; then `values` still has the fields that are right, and
-    arrays as they came. `wrong` names those that are not."""
+    arrays with something wrong inside as they came. `wrong` names those that are not."""
 
     model: Model | None
     values: Mapping[str, Any]
@@ -85,10 +61,11 @@ def _read_faulty(model: type[Model], body: bytes, error: ValidationError) -> Rea
         except ValidationError as other:
             error = other
     faults: Faults = {}
-    aliases = set[str]()
-    for fault in _details(error)[:MAX_FAULTS]:
+    details = _details(error)
+    for fault in details[:MAX_FAULTS]:
         add(faults, path_of(fault["loc"]), _sentence(fault, model))
-        aliases.add(str(fault["loc"][0]) if fault["loc"] else "")
+    aliases = {str(fault["loc"][0]) for fault in details if fault["loc"]}
+    misshapen = {str(fault["loc"][0]) for fault in details if len(fault["loc"]) == 1}
     values, wrong = dict[str, Any](), set[str]()
     for name, adapter in _fields(model).items():
         alias = model.model_fields[name].alias or name
@@ -96,8 +73,11 @@ def _read_faulty(model: type[Model], body: bytes, error: ValidationError) -> Rea
         if value is None:
             continue
         if alias not in aliases:
-            values[name] = adapter.validate_python(value)
-        elif isinstance(value, (list, dict)):
+            try:
+                values[name] = adapter.validate_python(value)
+            except ValidationError:  # a name that is no text hides what else is wrong
+                wrong.add(name)
+        elif isinstance(value, (list, dict)) and alias not in misshapen:
             values[name] = value
         else:
             wrong.add(name)
@@ -135,26 +115,9 @@ def _details(error: ValidationError) -> Sequence[ErrorDetails]:
     return error.errors(include_url=False, include_input=False)
 
 
-def path_of(location: Sequence[str | int]) -> str:
-    """`("steps", 0, "step")` as `steps[0].step`."""
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += f".{part[:100]}" if path else part[:100]
-    return path or ROOT
-
-
 def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
-    kind, context = fault["type"], fault.get("ctx", {})
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(fault["loc"][-1]), _names(model), n=1)
-        return f"Is not a known field; did you mean {near[0]}?" if near else "Is not a known field."
-    if kind == "string_too_short":
-        return EMPTY
-    said = _SAID.get(kind)
-    return said.format(**context) if said else fault["msg"]
+    """What our own validators refuse comes with a sentence of theirs."""
+    return words_of(fault, _names(model)) or fault["msg"]
 
 
 @cache

@@ -8,9 +8,13 @@ from uuid import UUID
 
 from treadle.api.json_bytes import date_text
 from treadle.domain.run import Run, Step, StructuredOutput, Usage
+from treadle.domain.validation import CommandResult
 
 #: Text in quotes. Texts that an encoding could not write are escaped by `_bytes`.
 _text = json.JSONEncoder(ensure_ascii=False).encode
+
+#: What is an object or a list in the answer, too.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _FLAGS = {False: "false", True: "true"}
 
@@ -53,7 +57,11 @@ def _head(run: Run) -> str:
 
 def _tail(run: Run, *, is_whole: bool) -> str:
     steps = ",".join([_step(step, is_whole=is_whole) for step in run.steps])
-    return f',"steps":[{steps}],"usage":{_usage(run.usage)}}}'
+    return (
+        f',"steps":[{steps}],"usage":{_usage(run.usage)},'
+        f'"maxCostUsd":{"null" if run.max_cost_usd is None else run.max_cost_usd},"network":{_network(run)},'
+        f'"validate":{_rules(run)}}}'
+    )
 
 
 def _step(step: Step, *, is_whole: bool) -> str:
@@ -64,7 +72,8 @@ def _step(step: Step, *, is_whole: bool) -> str:
         f'"structuredOutput":{_structured(step.structured_output) if is_whole else "null"},'
         f'"failureDetails":{_optional(step.failure_details)},"commitSha":{_optional(step.commit_sha)},'
         f'"dateStarted":{_quoted(date_text(step.date_started))},'
-        f'"dateCompleted":{_quoted(date_text(step.date_completed))},"usage":{_usage(step.usage)}}}'
+        f'"dateCompleted":{_quoted(date_text(step.date_completed))},"usage":{_usage(step.usage)},'
+        f'"validation":{_results(step.validation) if is_whole else "null"}}}'
     )
 
 
@@ -84,6 +93,18 @@ def _usage(usage: Usage) -> str:
         f'{{"inputTokens":{usage.input_tokens},"outputTokens":{usage.output_tokens},"costUsd":{cost},'
         f'"durationMs":{usage.duration_ms}}}'
     )
+
+
+def _network(run: Run) -> str:
+    return "null" if run.network is None else json.dumps(run.network.json(), separators=(",", ":"))
+
+
+def _rules(run: Run) -> str:
+    return "null" if run.validation is None else _json(run.validation.json())
+
+
+def _results(results: Sequence[CommandResult]) -> str:
+    return _json([result.json() for result in results]) if results else "[]"
 
 
 def _optional(text: str | None) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from treadle.api.auth import Caller
+from treadle.api.auth import Authenticator, Caller
 from treadle.api.bodies import Query, header, preferred, read_json, whole_number
 from treadle.api.downloads import download
 from treadle.api.json_bytes import encode
@@ -29,7 +29,7 @@ from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import InvalidInput, NotFound
 from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
-from treadle.services.runs import DiffForm, Repeatable, Runs
+from treadle.services.runs import DiffForm, Repeatable, Runs, is_seen
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
@@ -48,7 +48,10 @@ _EMPTY_DIFF = {DiffForm.STRUCTURED: b'{"files":[]}', DiffForm.PATCH: b""}
 class Processes:
     """The handlers under `/code-generation/processes`."""
 
-    def __init__(self, runs: Runs, streams: Streams, *, max_request_bytes: int, allow_local: bool) -> None:
+    def __init__(
+        self, runs: Runs, streams: Streams, authenticator: Authenticator, *, max_request_bytes: int, allow_local: bool
+    ) -> None:
+        self._authenticator = authenticator
         self._runs = runs
         self._streams = streams
         self._max_request_bytes = max_request_bytes
@@ -118,7 +121,12 @@ class Processes:
         run = await self._runs.get(caller.principal, run_id(request))
         if last and run.is_finished and after >= run.last_event:
             return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
-        return self._streams.response(run, min(after, run.last_event))
+
+        async def may_see() -> bool:
+            principal = await self._authenticator.still(request)
+            return principal is not None and is_seen(run, principal)
+
+        return self._streams.response(run, min(after, run.last_event), may_see)
 
     async def diff(self, request: Request, caller: Caller) -> Response:
         media_type = preferred(request.headers.get("accept", ""), (JSON, PATCH))
@@ -186,7 +194,7 @@ def _idempotency_key(request: Request, reading: Reading[ProcessBody]) -> str | N
 
 def _digest(key: str, body: ProcessBody) -> str:
     """Of what was asked for, not of how it was written down; the key is the salt."""
-    return hashlib.sha256(f"{key}\0{body.model_dump_json()}".encode()).hexdigest()
+    return hashlib.sha256(f"{key}\0{body.asked}".encode()).hexdigest()
 
 
 def _statuses(query: Query) -> frozenset[RunStatus] | None:

@@ -2,19 +2,33 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+)
+from pydantic import WithJsonSchema as Documented
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials, OAuthLicense
 from treadle.domain.git_url import check_branch, split_credentials
+from treadle.domain.network import MAX_HOSTS, NetworkPolicy
 from treadle.domain.run import EngineName, RunDraft, StepDraft
+from treadle.domain.validation import MAX_COMMAND, MAX_COMMANDS, MAX_TRIES, ValidationRules
 from treadle.services.credentials import read_ssh_key
 from treadle.services.run_rules import (
     MAX_BRANCH,
+    MAX_COST_USD,
     MAX_FILES,
     MAX_GUIDELINES,
     MAX_HTTP_CREDENTIALS,
@@ -23,6 +37,7 @@ from treadle.services.run_rules import (
     MAX_TOKEN,
     MAX_URL,
     blank_fault,
+    cost_fault,
     one_line_fault,
     text_fault,
     token_fault,
@@ -64,6 +79,26 @@ def _date_text(value: object) -> object:
     return value
 
 
+def _cost(value: float) -> float:
+    if said := cost_fault(value):
+        raise _fault(said)
+    return value
+
+
+def _network(value: object) -> NetworkPolicy:
+    try:
+        return NetworkPolicy.read(value)
+    except ValueError as error:
+        raise _fault(str(error)) from None
+
+
+def _rules(value: object) -> ValidationRules:
+    try:
+        return ValidationRules.read(value)
+    except ValueError as error:
+        raise _fault(str(error)) from None
+
+
 def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
@@ -84,6 +119,55 @@ Token = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_TOKEN), _tok
 Scope = Annotated[str, Strict(), Field(min_length=1, max_length=MAX_SCOPE), _token]
 Flag = Annotated[bool, Strict()]
 Date = Annotated[datetime, BeforeValidator(_date_text), AfterValidator(_in_utc)]
+
+Cost = Annotated[float, Strict(), AfterValidator(_cost)]
+Network = Annotated[
+    NetworkPolicy,
+    PlainValidator(_network),
+    PlainSerializer(NetworkPolicy.json),
+    Documented(
+        {
+            "anyOf": [
+                {"type": "string", "enum": ["none", "model", "full"]},
+                {
+                    "type": "object",
+                    "required": ["allow"],
+                    "properties": {
+                        "allow": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_HOSTS}
+                    },
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+_COMMANDS: Final[dict[str, JsonValue]] = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "maxLength": MAX_COMMAND},
+    "maxItems": MAX_COMMANDS,
+}
+Rules = Annotated[
+    ValidationRules,
+    PlainValidator(_rules),
+    PlainSerializer(ValidationRules.json),
+    Documented(
+        {
+            "anyOf": [
+                _COMMANDS,
+                {
+                    "type": "object",
+                    "required": ["commands"],
+                    "properties": {
+                        "commands": _COMMANDS,
+                        "tries": {"type": "integer", "minimum": 0, "maximum": MAX_TRIES},
+                    },
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 
 
 class _Body(BaseModel):
@@ -144,6 +228,34 @@ class ProcessBody(_Body):
     claude_authentication: ClaudeAuthenticationBody | None = Field(
         None, description="null: the system's key. With the engine Kimi, apiKey is a key of Kimi's."
     )
+    max_cost_usd: Cost | None = Field(
+        None,
+        description="US dollars that the model may cost; past them the process is Failed, its work kept. null: the "
+        "tenant's default.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_COST_USD},
+        examples=[2.5],
+    )
+    network: Network | None = Field(
+        None,
+        description='What its commands may connect to: "none", "model" (the model alone), {"allow": ["example.com"]} '
+        '(that and these hosts) or "full". null: as the repository says, else the service.',
+    )
+
+    validation: Rules | None = Field(
+        None,
+        alias="validate",
+        description="Shell commands that must pass before a step is committed, after its validation; what fails goes "
+        'back to the engine, up to `tries` times (3): ["make test"], or {"commands": ["make test"], "tries": 1}. null: '
+        "as the repository says; []: none.",
+        examples=[["make test"]],
+    )
+
+    @property
+    def asked(self) -> str:
+        """As JSON. What was added later is in it only where it was given: a repeated call may have another version
+        before it."""
+        added = {name for name in ("max_cost_usd", "network", "validation") if getattr(self, name) is None}
+        return self.model_dump_json(exclude=added)
 
 
 class CredentialsBody(_Body):
@@ -175,6 +287,9 @@ def run_request(body: ProcessBody) -> RunRequest:
             file_ids=tuple(body.file_ids or ()),
             generate_diff=body.generate_diff_on_completion or False,
             engine=body.engine or EngineName.CLAUDE,
+            max_cost_usd=body.max_cost_usd,
+            network=body.network,
+            validation=body.validation,
         ),
         git=GitCredentials(http=body.git_http_credentials or in_url, ssh_key=body.git_ssh_key_base64),
         claude=engine_credential(body.claude_authentication),

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from treadle.api.maitento import examples, requests, schemas
 from treadle.api.maitento.artifacts import ArtifactHandlers
 from treadle.api.maitento.files import FileHandlers, TokenHandlers
-from treadle.api.maitento.guard import Guard
 from treadle.api.maitento.processes import EVENT_STREAM, JSON, MAX_IDEMPOTENCY_KEY, PATCH, Processes
 from treadle.api.openapi import reference
 from treadle.api.plain_route import Handler, PlainRoute
+from treadle.api.problem_guard import Guard
 from treadle.api.problems import MEDIA_TYPE as PROBLEM
 from treadle.domain.states import RunStatus
 
@@ -37,6 +37,7 @@ SHAPES: Sequence[type[BaseModel]] = (
 _PROBLEMS: Mapping[int, str] = {
     400: "What was sent is not valid; `errors` names every fault.",
     401: "No credentials, or none that hold.",
+    402: "The tenant has used up what it may in this month; `detail` says what and when it ends.",
     403: "No role in this tenant.",
     404: "Unknown, or another tenant's.",
     409: "The state does not allow it.",
@@ -154,7 +155,7 @@ _CREATE = _Doc(
     "Start a process",
     "Steps on one work branch; each commitable step ends in one pushed commit.",
     _shape(schemas.ProcessShape, examples.PROCESS),
-    (400, 409, 413, 415),
+    (400, 402, 409, 413, 415),
     (_IDEMPOTENCY_KEY,),
     _body(requests.ProcessBody, examples.PROCESS_REQUEST),
 )

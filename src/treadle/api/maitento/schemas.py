@@ -66,8 +66,21 @@ class DiffShape(_Shape):
     files: list[DiffFileShape]
 
 
+class CommandResultShape(_Shape):
+    """What came of a validation command. It passed where `exitCode` is 0; null: it was ended, and `reason` says why.
+    `output` is the end of what it said; `attempt` counts from 1."""
+
+    command: str
+    exit_code: int | None
+    reason: str | None
+    output: str
+    duration_ms: int
+    attempt: int
+
+
 class StepShape(_Shape):
-    """`phase` is the one it is in, or ended in. In lists the outputs are null."""
+    """`phase` is the one it is in, or ended in. `validation`: what came of the validation commands, in order. In lists
+    it and the outputs are null."""
 
     id: UUID
     step: str
@@ -82,11 +95,12 @@ class StepShape(_Shape):
     date_started: datetime | None
     date_completed: datetime | None
     usage: UsageShape
+    validation: list[CommandResultShape] | None
 
 
 class ProcessShape(_Shape):
     """`dateRunnerPing` is the last sign of life of its worker. `diff` is there once the process has finished, if it was
-    asked for."""
+    asked for. `network` null: as its repository says when it begins, else the service."""
 
     id: UUID
     tenant_id: UUID
@@ -108,6 +122,13 @@ class ProcessShape(_Shape):
     diff: DiffShape | None
     steps: list[StepShape]
     usage: UsageShape
+    max_cost_usd: float | None
+    network: str | dict[str, list[str]] | None = Field(examples=["model"])
+    validation_rules: dict[str, list[str] | int] | None = Field(
+        alias="validate",
+        description="Commands that must pass before a step is committed. null: those of its repository.",
+        examples=[{"commands": ["make test"], "tries": 3}],
+    )
 
 
 class EventShape(_Shape):

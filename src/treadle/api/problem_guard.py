@@ -1,4 +1,4 @@
-"""What every handler of this API stands behind: credentials, the rate limit, errors as problems."""
+"""What handlers stand behind where errors are problems: credentials, the rate limit."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -6,8 +6,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from treadle.api.auth import Authenticator, Caller
-from treadle.api.maitento.errors import problem
 from treadle.api.plain_route import Handler
+from treadle.api.problem_errors import problem
 from treadle.api.rate_limits import RateLimit
 from treadle.domain.errors import TooManyRequests
 
@@ -26,16 +26,19 @@ class Guard:
 
         async def guarded(request: Request) -> Response:
             extra: Mapping[str, str] = {}
+            is_metered = False
             try:
                 caller = await self._authenticator.caller(request)
                 if self._limit is not None:
+                    is_metered = True
                     extra = await self._limit.admit(caller.meter)
                 response = await handler(request, caller)
             except ClientDisconnect:
                 raise
             except TooManyRequests as error:
                 response = problem(error, request).response()
-                extra = self._limit.refused_headers(error.retry_after) if self._limit is not None else {}
+                if is_metered and self._limit is not None:
+                    extra = self._limit.refused_headers(error.retry_after)
             except Exception as error:  # noqa: BLE001 - each one becomes a problem, and an unexpected one is logged
                 response = problem(error, request).response()
             if extra:
