@@ -13,6 +13,9 @@ from treadle.sdk._agent_models import (
     PullRequestState,
 )
 from treadle.sdk._async_client import AsyncClient
+from treadle.sdk._audit import AuditEntry
+from treadle.sdk._batch_models import Batch, BatchCounts, BatchItem, BatchItemStatus, BatchStatus
+from treadle.sdk._bill import Budget, UsageReport, UsageRow
 from treadle.sdk._calls import Token
 from treadle.sdk._client import Client
 from treadle.sdk._diff import CodeDiff, DiffChange, DiffFile, DiffLine, LineType
@@ -20,11 +23,13 @@ from treadle.sdk._errors import (
     AgentWaitTimeoutError,
     AuthenticationError,
     BadRequestError,
+    BatchWaitTimeoutError,
     ConflictError,
     ConnectionFailedError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitedError,
+    ScriptWaitTimeoutError,
     ServerError,
     TooLargeError,
     TreadleApiError,
@@ -53,6 +58,14 @@ from treadle.sdk._organization_models import (
     Rules,
     User,
 )
+from treadle.sdk._plan_models import PlanCheck, PlanFault, RepositoryPlan, RepositoryPlans, StartedRun
+from treadle.sdk._policies import RepositoryPolicies
+from treadle.sdk._schedule_models import Firing, Schedule
+from treadle.sdk._script_models import Script, ScriptLine, ScriptRun, ScriptRunStatus, ScriptVersion
+from treadle.sdk._secrets import RepositorySecret
+from treadle.sdk._trigger_models import Trigger, TriggerDelivery, TriggerHook
+from treadle.sdk._validation import CommandResult, ValidationRules
+from treadle.sdk._webhook_models import Webhook, WebhookFilter, WebhookMessage, WebhookReply
 
 __all__ = [
     "AgentLog",
@@ -63,13 +76,22 @@ __all__ = [
     "AgentWaitTimeoutError",
     "Artifact",
     "AsyncClient",
+    "AuditEntry",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchCounts",
+    "BatchItem",
+    "BatchItemStatus",
+    "BatchStatus",
+    "BatchWaitTimeoutError",
+    "Budget",
     "CheckSuiteSettings",
     "ClaudeAuthentication",
     "ClaudeAuthenticationSource",
     "Client",
     "CodeDiff",
+    "CommandResult",
     "ConflictError",
     "ConnectionFailedError",
     "DiffChange",
@@ -77,12 +99,15 @@ __all__ = [
     "DiffLine",
     "Engine",
     "Event",
+    "Firing",
     "Integration",
     "LineType",
     "NotFoundError",
     "Organization",
     "PermissionDeniedError",
     "Phase",
+    "PlanCheck",
+    "PlanFault",
     "Process",
     "ProcessStatus",
     "ProcessStep",
@@ -90,8 +115,20 @@ __all__ = [
     "PullRequestState",
     "RateLimitedError",
     "Repository",
+    "RepositoryPlan",
+    "RepositoryPlans",
+    "RepositoryPolicies",
+    "RepositorySecret",
     "Rules",
+    "Schedule",
+    "Script",
+    "ScriptLine",
+    "ScriptRun",
+    "ScriptRunStatus",
+    "ScriptVersion",
+    "ScriptWaitTimeoutError",
     "ServerError",
+    "StartedRun",
     "Step",
     "StepStatus",
     "StoredFile",
@@ -99,8 +136,18 @@ __all__ = [
     "Token",
     "TooLargeError",
     "TreadleApiError",
+    "Trigger",
+    "TriggerDelivery",
+    "TriggerHook",
     "UnexpectedAnswerError",
     "Usage",
+    "UsageReport",
+    "UsageRow",
     "User",
+    "ValidationRules",
     "WaitTimeoutError",
+    "Webhook",
+    "WebhookFilter",
+    "WebhookMessage",
+    "WebhookReply",
 ]

@@ -16,7 +16,9 @@ from treadle.sdk._agent_models import (
 )
 from treadle.sdk._calls import Call, Request
 from treadle.sdk._errors import ConflictError
+from treadle.sdk._network import Network, network_json
 from treadle.sdk._organization_models import CheckSuiteSettings, Integration, Organization, Repository, Rules, User
+from treadle.sdk._validation import Validation, validation_json
 from treadle.sdk._wire import Fields, JsonValue
 
 T = TypeVar("T")
@@ -48,6 +50,9 @@ def run(
     metadata: Mapping[str, JsonValue] | None,
     model: str | None,
     agent_type: str | None,
+    max_cost_usd: float | None,
+    network: Network | None,
+    validate: Validation | None,
     idempotency_key: str,
 ) -> Call[AgentRun]:
     given: dict[str, JsonValue] = {
@@ -56,6 +61,9 @@ def run(
         "metadata": metadata,
         "model": model,
         "agent_type": agent_type,
+        "max_cost_usd": max_cost_usd,
+        "network": network_json(network) if network is not None else None,
+        "validate": validation_json(validate) if validate is not None else None,
     }
     body = {"prompt": prompt, **{name: value for name, value in given.items() if value is not None}}
     headers = {"Idempotency-Key": idempotency_key}
@@ -78,11 +86,21 @@ def runs(
     return Call(request, _items(lambda fields: AgentRun.read(fields.raw)))
 
 
-def resume(organization: int, run_id: int, prompt: str, images: Sequence[str]) -> Call[AgentRun]:
+def resume(
+    organization: int,
+    run_id: int,
+    prompt: str,
+    images: Sequence[str],
+    max_cost_usd: float | None,
+    idempotency_key: str,
+) -> Call[AgentRun]:
     body: dict[str, JsonValue] = {"agent_run_id": run_id, "prompt": prompt}
     if images:
         body["images"] = images
-    return Call(Request("POST", f"{_runs(organization)}/resume", json=body), _run, is_repeatable=False)
+    if max_cost_usd is not None:
+        body["max_cost_usd"] = max_cost_usd
+    headers = {"Idempotency-Key": idempotency_key}
+    return Call(Request("POST", f"{_runs(organization)}/resume", headers=headers, json=body), _run)
 
 
 def stop(organization: int, run_id: int, verb: str) -> Call[None]:
@@ -232,6 +250,10 @@ def _started(organization: int, source: AgentRunSource | None) -> Callable[[http
             summary=None,
             pull_requests=(),
             metadata={},
+            cost_usd=None,
+            max_cost_usd=None,
+            network=None,
+            validation=None,
             raw=fields.raw,
         )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from treadle.sdk._network import Network, network_of
+from treadle.sdk._validation import ValidationRules, rules_of
 from treadle.sdk._wire import Fields, JsonValue, OpenEnum, WireError
 
 #: What a tool or the engine said: text, or an object.
@@ -121,8 +123,10 @@ class PullRequest:
 class AgentRun:
     """A prompt, and what came of it.
 
-    `result` is the last answer, `summary` its first line, `web_url` its page, `metadata` what was given with it. `raw`
-    is the JSON as it came, with what this SDK does not know yet.
+    `result` is the last answer, `summary` its first line, `web_url` its page, `metadata` what was given with it,
+    `cost_usd` what it has cost and `max_cost_usd` what it may, `network` what it may connect to (None: as its
+    repository says, else the service), `validation` what must pass before it commits (None: as its repository says).
+    `raw` is the JSON as it came, with what this SDK does not know yet.
     """
 
     id: int
@@ -135,6 +139,10 @@ class AgentRun:
     summary: str | None
     pull_requests: tuple[PullRequest, ...]
     metadata: Mapping[str, JsonValue] = field(repr=False)
+    cost_usd: float | None
+    max_cost_usd: float | None
+    network: Network | None
+    validation: ValidationRules | None
     raw: Mapping[str, JsonValue] = field(repr=False, compare=False)
 
     @property
@@ -162,6 +170,10 @@ class AgentRun:
             summary=fields.optional_text("summary"),
             pull_requests=tuple(PullRequest.read(each) for each in fields.objects("github_pull_requests")),
             metadata=metadata.raw if metadata is not None else {},
+            cost_usd=fields.optional_number("cost_usd"),
+            max_cost_usd=fields.optional_number("max_cost_usd"),
+            network=network_of(fields, "network"),
+            validation=rules_of(fields, "validate"),
             raw=fields.raw,
         )
 

@@ -9,7 +9,9 @@ from treadle.sdk._agent_flows import Home, pages
 from treadle.sdk._agent_models import AgentLog, AgentRun, AgentRunSource, PullRequest, PullRequestState
 from treadle.sdk._driver import Driver
 from treadle.sdk._images import Image, data_uris
+from treadle.sdk._network import Network
 from treadle.sdk._organization_models import CheckSuiteSettings, Integration, Organization, Repository, Rules, User
+from treadle.sdk._validation import Validation
 from treadle.sdk._wire import JsonValue
 
 #: Seconds between two looks at a run: far from what the service allows a key.
@@ -36,6 +38,9 @@ class Agents:
         metadata: Mapping[str, JsonValue] | None = None,
         model: str | None = None,
         agent_type: str | None = None,
+        max_cost_usd: float | None = None,
+        network: Network | None = None,
+        validate: Validation | None = None,
         organization: int | None = None,
         idempotency_key: str | None = None,
     ) -> AgentRun:
@@ -48,6 +53,12 @@ class Agents:
             metadata: Anything; it is kept with the run.
             model: Which model; else the organization's.
             agent_type: Which agent; else the organization's.
+            max_cost_usd: US dollars that the model may cost; past them the run fails, its work kept. None: as the
+                organization says.
+            network: What its commands may connect to: `"none"`, `"model"` (the model alone), `"allow:example.com,…"` or
+                `{"allow": […]}` (that and these hosts), `"full"`. None: as the repository says, else the service.
+            validate: Shell commands that must pass before a step is committed; what fails goes back to the engine,
+                three times or as `ValidationRules` say. None: as the repository says; `[]`: none.
             organization: Where; else the key's own.
             idempotency_key: A repeat with the same key, within 24 hours, answers with the same run. One is made when
                 none is given, so that this call's own retries start nothing twice.
@@ -68,6 +79,9 @@ class Agents:
                     metadata=metadata,
                     model=model,
                     agent_type=agent_type,
+                    max_cost_usd=max_cost_usd,
+                    network=network,
+                    validate=validate,
                     idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
                 ),
             )
@@ -91,12 +105,28 @@ class Agents:
         return self._driver.iterate(self._home.pages(organization, ask, limit))
 
     def resume(
-        self, run_id: int, prompt: str, *, images: Iterable[Image] = (), organization: int | None = None
+        self,
+        run_id: int,
+        prompt: str,
+        *,
+        images: Iterable[Image] = (),
+        max_cost_usd: float | None = None,
+        organization: int | None = None,
+        idempotency_key: str | None = None,
     ) -> AgentRun:
         """Gives a run another prompt, on the same branch, in the same conversation. One that goes on takes it up when
-        it is done with what it does; one that has ended, however it did, goes on. Raises NotFoundError."""
-        given = data_uris(images)
-        call = partial(calls.resume, run_id=run_id, prompt=prompt, images=given)
+        it is done with what it does; one that has ended, however it did, goes on. `max_cost_usd`: a budget in the place
+        of the run's, for all that it has cost and will. `idempotency_key`: a repeat with it, within 24 hours, adds
+        nothing; one is made when none is given, so that this call's own retries add one prompt. Raises NotFoundError,
+        and ConflictError for a run that has used its budget up."""
+        call = partial(
+            calls.resume,
+            run_id=run_id,
+            prompt=prompt,
+            images=data_uris(images),
+            max_cost_usd=max_cost_usd,
+            idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
+        )
         return self._driver.run(self._home.call(organization, call))
 
     def wait(

@@ -11,7 +11,9 @@ from treadle.sdk._agents import DEFAULT_LOOK, Agents
 from treadle.sdk._async_driver import AsyncDriver
 from treadle.sdk._documented import documented_as
 from treadle.sdk._images import Image, data_uris
+from treadle.sdk._network import Network
 from treadle.sdk._organization_models import CheckSuiteSettings, Integration, Organization, Repository, Rules, User
+from treadle.sdk._validation import Validation
 from treadle.sdk._wire import JsonValue
 
 
@@ -33,6 +35,9 @@ class AsyncAgents:
         metadata: Mapping[str, JsonValue] | None = None,
         model: str | None = None,
         agent_type: str | None = None,
+        max_cost_usd: float | None = None,
+        network: Network | None = None,
+        validate: Validation | None = None,
         organization: int | None = None,
         idempotency_key: str | None = None,
     ) -> AgentRun:
@@ -47,6 +52,9 @@ class AsyncAgents:
                     metadata=metadata,
                     model=model,
                     agent_type=agent_type,
+                    max_cost_usd=max_cost_usd,
+                    network=network,
+                    validate=validate,
                     idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
                 ),
             )
@@ -67,10 +75,23 @@ class AsyncAgents:
         return self._driver.iterate(self._home.pages(organization, ask, limit))
 
     async def resume(
-        self, run_id: int, prompt: str, *, images: Iterable[Image] = (), organization: int | None = None
+        self,
+        run_id: int,
+        prompt: str,
+        *,
+        images: Iterable[Image] = (),
+        max_cost_usd: float | None = None,
+        organization: int | None = None,
+        idempotency_key: str | None = None,
     ) -> AgentRun:
-        given = data_uris(images)
-        call = partial(calls.resume, run_id=run_id, prompt=prompt, images=given)
+        call = partial(
+            calls.resume,
+            run_id=run_id,
+            prompt=prompt,
+            images=data_uris(images),
+            max_cost_usd=max_cost_usd,
+            idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
+        )
         return await self._driver.run(self._home.call(organization, call))
 
     async def wait(

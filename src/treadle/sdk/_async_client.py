@@ -16,6 +16,9 @@ from treadle.sdk import _event_flows as event_flows
 from treadle.sdk import _flows as flows
 from treadle.sdk._async_agents import AsyncAgents
 from treadle.sdk._async_driver import AsyncDriver
+from treadle.sdk._audit import AsyncAuditLog
+from treadle.sdk._batches import AsyncBatches
+from treadle.sdk._bill import AsyncBill, AsyncBudgets
 from treadle.sdk._calls import Statuses, Token
 from treadle.sdk._client import DEFAULT_POLL, DEFAULT_RETRIES, DEFAULT_TIMEOUT, spread
 from treadle.sdk._connection import Connection
@@ -24,6 +27,15 @@ from treadle.sdk._documented import documented_as
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
 from treadle.sdk._models import Artifact, Engine, Event, Process, StoredFile
+from treadle.sdk._network import Network
+from treadle.sdk._plans import AsyncPlans
+from treadle.sdk._policies import AsyncPolicies
+from treadle.sdk._schedules import AsyncSchedules
+from treadle.sdk._scripts import AsyncScripts
+from treadle.sdk._secrets import AsyncSecrets
+from treadle.sdk._triggers import AsyncTriggers
+from treadle.sdk._validation import Validation
+from treadle.sdk._webhooks import AsyncWebhooks
 
 
 class AsyncClient:
@@ -61,8 +73,26 @@ class AsyncClient:
         self.agents = AsyncAgents(driver, clock)
         #: Files that processes may refer to.
         self.files = AsyncFiles(driver)
+        #: What repositories give to their setup commands and steps.
+        self.secrets = AsyncSecrets(driver)
+        #: Who is told of what happens.
+        self.webhooks = AsyncWebhooks(driver)
+        self.schedules = AsyncSchedules(driver)
+        self.scripts = AsyncScripts(driver, clock)
+        self.triggers = AsyncTriggers(driver)
+        #: One plan on many repositories.
+        self.batches = AsyncBatches(driver, clock)
         #: Tokens.
         self.auth = AsyncAuth(driver)
+        #: What runs cost and used.
+        self.usage = AsyncBill(driver)
+        #: What they may cost.
+        self.budget = AsyncBudgets(driver)
+        #: What runs on a repository may connect to.
+        self.plans = AsyncPlans(driver)
+        self.policies = AsyncPolicies(driver)
+        #: Who did what.
+        self.audit = AsyncAuditLog(driver)
 
     @property
     def base_url(self) -> str:
@@ -107,6 +137,9 @@ class AsyncProcesses:
         generate_diff_on_completion: bool = False,
         engine: Engine | str = Engine.CLAUDE,
         claude_authentication: ClaudeAuthentication | None = None,
+        max_cost_usd: float | None = None,
+        network: Network | None = None,
+        validate: Validation | None = None,
         idempotency_key: str | None = None,
     ) -> Process:
         return await self._driver.call(
@@ -122,6 +155,9 @@ class AsyncProcesses:
                 generate_diff_on_completion=generate_diff_on_completion,
                 engine=engine,
                 claude_authentication=claude_authentication,
+                max_cost_usd=max_cost_usd,
+                network=network,
+                validate=validate,
                 idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
             )
         )

@@ -12,6 +12,8 @@ import httpx2
 from treadle.sdk._diff import CodeDiff
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload, ssh_key_base64, steps_json
 from treadle.sdk._models import Artifact, Event, Process, ProcessStatus, StoredFile
+from treadle.sdk._network import Network, network_json
+from treadle.sdk._validation import Validation, validation_json
 from treadle.sdk._wire import Fields, JsonValue, WireError
 
 T = TypeVar("T")
@@ -73,6 +75,9 @@ def start(
     generate_diff_on_completion: bool,
     engine: str,
     claude_authentication: ClaudeAuthentication | None,
+    max_cost_usd: float | None,
+    network: Network | None,
+    validate: Validation | None,
     idempotency_key: str,
 ) -> Call[Process]:
     body: dict[str, JsonValue] = {
@@ -89,6 +94,12 @@ def start(
         body["codeGuidelines"] = code_guidelines
     if claude_authentication is not None:
         body["claudeAuthentication"] = claude_authentication.to_json()
+    if max_cost_usd is not None:
+        body["maxCostUsd"] = max_cost_usd
+    if network is not None:
+        body["network"] = network_json(network)
+    if validate is not None:
+        body["validate"] = validation_json(validate)
     return Call(Request("POST", PROCESSES, headers={"Idempotency-Key": idempotency_key}, json=body), _process)
 
 

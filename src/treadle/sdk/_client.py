@@ -14,6 +14,9 @@ from treadle.sdk import _calls as calls
 from treadle.sdk import _event_flows as event_flows
 from treadle.sdk import _flows as flows
 from treadle.sdk._agents import Agents
+from treadle.sdk._audit import AuditLog
+from treadle.sdk._batches import Batches
+from treadle.sdk._bill import Bill, Budgets
 from treadle.sdk._calls import Statuses, Token
 from treadle.sdk._connection import Connection
 from treadle.sdk._diff import CodeDiff
@@ -21,6 +24,15 @@ from treadle.sdk._driver import Driver
 from treadle.sdk._flows import Retry
 from treadle.sdk._inputs import ClaudeAuthentication, SshKey, StepLike, Upload
 from treadle.sdk._models import Artifact, Engine, Event, Process, StoredFile
+from treadle.sdk._network import Network
+from treadle.sdk._plans import Plans
+from treadle.sdk._policies import Policies
+from treadle.sdk._schedules import Schedules
+from treadle.sdk._scripts import Scripts
+from treadle.sdk._secrets import Secrets
+from treadle.sdk._triggers import Triggers
+from treadle.sdk._validation import Validation
+from treadle.sdk._webhooks import Webhooks
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RETRIES = 3
@@ -78,8 +90,27 @@ class Client:
         self.agents = Agents(driver, clock)
         #: Files that processes may refer to.
         self.files = Files(driver)
+        #: What repositories give to their setup commands and steps.
+        self.secrets = Secrets(driver)
+        #: Who is told of what happens.
+        self.webhooks = Webhooks(driver)
+        self.schedules = Schedules(driver)
+        self.scripts = Scripts(driver, clock)
+        self.triggers = Triggers(driver)
+        #: One plan on many repositories.
+        self.batches = Batches(driver, clock)
         #: Tokens.
         self.auth = Auth(driver)
+        #: What runs cost and used.
+        self.usage = Bill(driver)
+        #: What they may cost.
+        self.budget = Budgets(driver)
+        #: Plans, and those that repositories hold themselves.
+        self.plans = Plans(driver)
+        #: What runs on a repository may connect to.
+        self.policies = Policies(driver)
+        #: Who did what.
+        self.audit = AuditLog(driver)
 
     @property
     def base_url(self) -> str:
@@ -123,6 +154,9 @@ class Processes:
         generate_diff_on_completion: bool = False,
         engine: Engine | str = Engine.CLAUDE,
         claude_authentication: ClaudeAuthentication | None = None,
+        max_cost_usd: float | None = None,
+        network: Network | None = None,
+        validate: Validation | None = None,
         idempotency_key: str | None = None,
     ) -> Process:
         """Starts a process and returns at once.
@@ -139,12 +173,19 @@ class Processes:
             generate_diff_on_completion: Whether the finished process has a `diff`.
             engine: Which engine does the work.
             claude_authentication: How Claude is paid; None uses the server's own key.
+            max_cost_usd: US dollars that the model may cost; past them the process fails, its work kept. None: as the
+                organization says.
+            network: What its commands may connect to: `"none"`, `"model"` (the model alone), `"allow:example.com,…"` or
+                `{"allow": […]}` (that and these hosts), `"full"`. None: as the repository says, else the service.
+            validate: Shell commands that must pass before a step is committed; what fails goes back to the engine,
+                three times or as `ValidationRules` say. None: as the repository says; `[]`: none.
             idempotency_key: A repeat with the same key, within 24 hours, answers with the same process. One is made
                 when none is given, so that this call's own retries start nothing twice.
 
         Raises:
             BadRequestError: `errors` names every fault.
             ConflictError: The idempotency key was used with another request.
+            PermissionDeniedError: The month is used up, or the budget or the policy is not yours to ask for.
         """
         return self._driver.call(
             calls.start(
@@ -159,6 +200,9 @@ class Processes:
                 generate_diff_on_completion=generate_diff_on_completion,
                 engine=engine,
                 claude_authentication=claude_authentication,
+                max_cost_usd=max_cost_usd,
+                network=network,
+                validate=validate,
                 idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
             )
         )

@@ -12,7 +12,9 @@ TreadleApiError
 ├── ConnectionFailedError    no answer at all
 ├── UnexpectedAnswerError    an answer that is not Treadle's
 ├── WaitTimeoutError         `wait` ran out of its time; the process goes on
-└── AgentWaitTimeoutError    the same of an agent run
+├── AgentWaitTimeoutError    the same of an agent run
+├── BatchWaitTimeoutError    the same of a batch
+└── ScriptWaitTimeoutError   the same of a run of a script
 """
 
 import json
@@ -20,7 +22,9 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from treadle.sdk._agent_models import AgentRun
+from treadle.sdk._batch_models import Batch
 from treadle.sdk._models import Process
+from treadle.sdk._script_models import ScriptRun
 from treadle.sdk._wire import JsonValue
 
 
@@ -116,6 +120,22 @@ class AgentWaitTimeoutError(TreadleApiError, TimeoutError):
     """`run`: as it was last seen."""
 
     def __init__(self, message: str, *, run: AgentRun) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class BatchWaitTimeoutError(TreadleApiError, TimeoutError):
+    """`batch`: as it was last seen."""
+
+    def __init__(self, message: str, *, batch: Batch) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
+class ScriptWaitTimeoutError(TreadleApiError, TimeoutError):
+    """`run`: as it was last seen."""
+
+    def __init__(self, message: str, *, run: ScriptRun) -> None:
         super().__init__(message)
         self.run = run
 

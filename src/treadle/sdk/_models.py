@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from treadle.sdk._diff import CodeDiff
+from treadle.sdk._network import Network, network_of
+from treadle.sdk._validation import CommandResult, ValidationRules, results_of, rules_of
 from treadle.sdk._wire import Fields, JsonValue, OpenEnum
 
 
@@ -96,7 +98,7 @@ class StructuredOutput:
 @dataclass(frozen=True, slots=True)
 class ProcessStep:
     """A step of a process. `step` is the instruction, `phase` the one it is in or ended in. `output` and
-    `structured_output` are None in lists of processes."""
+    `structured_output` are None in lists of processes; `validation`, what came of the validation commands, is empty."""
 
     id: UUID
     step: str
@@ -111,6 +113,7 @@ class ProcessStep:
     date_started: datetime | None
     date_completed: datetime | None
     usage: Usage
+    validation: tuple[CommandResult, ...] = field(repr=False)
 
     @classmethod
     def read(cls, fields: Fields) -> "ProcessStep":
@@ -129,6 +132,7 @@ class ProcessStep:
             date_started=fields.date("dateStarted"),
             date_completed=fields.date("dateCompleted"),
             usage=Usage.read(fields.optional_object("usage")),
+            validation=results_of(fields, "validation"),
         )
 
 
@@ -136,7 +140,9 @@ class ProcessStep:
 class Process:
     """Steps on one work branch of one repository, and how far they are.
 
-    `diff` is None in lists, and unless it was asked for with `generate_diff_on_completion`. `raw` is the JSON as it
+    `diff` is None in lists, and unless it was asked for with `generate_diff_on_completion`. `max_cost_usd` is its
+    budget, `network` what it may connect to (None: as its repository says, else the service), `validation` what must
+    pass before a step is committed (None: as its repository says). `raw` is the JSON as it
     came, with what this SDK does not know yet.
     """
 
@@ -160,6 +166,9 @@ class Process:
     diff: CodeDiff | None = field(repr=False)
     steps: tuple[ProcessStep, ...]
     usage: Usage
+    max_cost_usd: float | None
+    network: Network | None
+    validation: ValidationRules | None
     raw: Mapping[str, JsonValue] = field(repr=False, compare=False)
 
     @property
@@ -214,6 +223,9 @@ class Process:
             diff=CodeDiff.read(diff) if diff is not None else None,
             steps=tuple(ProcessStep.read(step) for step in fields.objects("steps")),
             usage=Usage.read(fields.optional_object("usage")),
+            max_cost_usd=fields.optional_number("maxCostUsd"),
+            network=network_of(fields, "network"),
+            validation=rules_of(fields, "validate"),
             raw=fields.raw,
         )
 

@@ -75,6 +75,9 @@ class Fields:
             raise self._wrong(name)
         return found
 
+    def optional_number(self, name: str) -> float | None:
+        return None if self.raw.get(name) is None else self.number(name)
+
     def uuid(self, name: str) -> UUID:
         return self._uuid(name, self.text(name))
 
