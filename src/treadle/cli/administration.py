@@ -12,10 +12,11 @@ from treadle.cli.service import key_lines
 from treadle.cli.steps import read_text
 from treadle.domain.errors import InvalidInput
 from treadle.factory import Parts
+from treadle.services.audit import OPERATOR, Door, origin
 from treadle.settings import Settings
 
 T = TypeVar("T")
-Value = str | int | bool | None
+Value = str | int | float | bool | None
 Record = Mapping[str, Value]
 
 _SAID: Final = {None: "", True: "yes", False: "no"}
@@ -32,7 +33,8 @@ def do(work: Callable[[Parts], Awaitable[T]]) -> T:
                 output.note(line)
             return await work(parts)
 
-    return asyncio.run(assembled())
+    with origin(Door.CLI, actor=OPERATOR):
+        return asyncio.run(assembled())
 
 
 def show_one(record: Record, *, is_json: bool) -> None:

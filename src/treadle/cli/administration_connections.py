@@ -53,7 +53,7 @@ class ConnectionAdministration:
 
 
 def _connections(parts: Parts) -> Connections:
-    return Connections(parts.store, parts.vault, parts.clock, new_uuid=parts.new_uuid)
+    return parts.services.connections
 
 
 def read_meta(path: Path | None) -> JsonObject | None:

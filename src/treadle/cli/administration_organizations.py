@@ -6,6 +6,7 @@ from typing import Final
 
 from treadle.cli.administration import Record, do, show_fields, show_many, show_one, show_text
 from treadle.cli.lines import when
+from treadle.cli.options import dollars_of
 from treadle.domain.errors import InvalidInput
 from treadle.domain.identity import Organization
 from treadle.domain.run import EngineName
@@ -17,7 +18,7 @@ KEPT: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class OrganizationChange:
-    """None: stays as it is. An empty engine, model or repository takes the default away."""
+    """None: stays as it is. An empty text takes a default or a cap away."""
 
     name: str | None = None
     is_pr_creation_enabled: bool | None = None
@@ -25,6 +26,8 @@ class OrganizationChange:
     engine: str | None = None
     model: str | None = None
     repository: str | None = None  # OWNER/NAME
+    max_cost: str | None = None  # US dollars
+    monthly_cost: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,12 @@ async def _changed(parts: Parts, found: Organization, change: OrganizationChange
         default_engine=found.default_engine if change.engine is None else _engine(change.engine),
         default_model=found.default_model if change.model is None else change.model,
         default_repository_id=repository,
+        default_max_cost_usd=(
+            found.default_max_cost_usd if change.max_cost is None else dollars_of("--max-cost", change.max_cost)
+        ),
+        monthly_cost_usd=(
+            found.monthly_cost_usd if change.monthly_cost is None else dollars_of("--monthly-cost", change.monthly_cost)
+        ),
     )
 
 
@@ -138,5 +147,7 @@ def _settings_of(found: Organization, repositories: Mapping[int, str]) -> Record
         "engine": found.default_engine,
         "model": found.default_model,
         "repository": repositories.get(default) if default is not None else None,
+        "maxCostUsd": found.default_max_cost_usd,
+        "monthlyCostUsd": found.monthly_cost_usd,
         "rules": found.rules,
     }

@@ -1,5 +1,6 @@
 """What `treadle admin repo` does."""
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +14,13 @@ from treadle.cli.repository_reach import RepositoryReach, forge_of
 from treadle.cli.steps import read_text
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import ForgeError, GitError, InvalidInput
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.repository import ForgeKind, Repository
+from treadle.domain.validation import ValidationRules
 from treadle.factory import Parts
-from treadle.services.content import setup_results_of
 from treadle.services.repository_change import RepositoryChange
 from treadle.services.repository_reach import Inspection
+from treadle.services.setup_results import setup_results_of
 
 #: The latest executions of setup commands that are listed.
 SHOWN_SANDBOXES = 20
@@ -40,6 +43,11 @@ class Registration:
     is_archived: bool | None = None
     is_bare: bool = False  # without any credentials
     is_without_forge: bool = False
+    network: NetworkPolicy | None = None
+    is_without_network: bool = False  # of its own
+    scans_secrets: bool | None = None
+    validation: ValidationRules | None = None
+    is_without_validation: bool = False
 
     def change(self, known_url: str = "") -> RepositoryChange:
         """`known_url`: the address where none is given. Raises InvalidInput when the options contradict or an address
@@ -67,6 +75,11 @@ class Registration:
             visibility=self.visibility,
             language=self.language,
             is_archived=self.is_archived,
+            network=self.network,
+            is_without_network=self.is_without_network,
+            scans_secrets=self.scans_secrets,
+            validation=self.validation,
+            is_without_validation=self.is_without_validation,
         )
 
 
@@ -239,5 +252,8 @@ def _settings_of(found: Repository, *, is_default: bool) -> Record:
         "archived": found.is_archived,
         "default": is_default,
         "setup": found.setup_status,
+        "network": str(found.network) if found.network is not None else None,
+        "scansSecrets": found.scans_secrets,
+        "validate": json.dumps(found.validation.json()) if found.validation is not None else None,
         "rules": found.rules,
     }

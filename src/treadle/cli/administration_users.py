@@ -75,6 +75,10 @@ class UserAdministration:
         said = "has a password" if new is not None else "has no password"
         output.note(f"{email} {said} now. Sessions that ended: {ended}.")
 
+    def end_sessions(self, email: str) -> None:
+        ended = do(lambda parts: parts.services.sessions.revoke_all_of(email))
+        output.note(f"Sessions that ended: {ended}.")
+
     def rules(self, email: str, text: str | None) -> None:
         """None: shows them; an empty text takes them away."""
 
@@ -116,6 +120,10 @@ class KeyAdministration:
 
     def revoke(self, key_id: int) -> None:
         do(lambda parts: parts.services.identity.revoke_key(key_id))
+
+    def revoke_tokens(self, email: str) -> None:
+        """All JWTs."""
+        do(lambda parts: parts.services.tokens.revoke_of(email))
 
 
 def asked_password() -> str:

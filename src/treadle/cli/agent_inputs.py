@@ -27,7 +27,8 @@ def number_of(given: str) -> int:
     if not (given.isascii() and given.isdecimal() and len(given) <= _DIGITS):
         raise NotFound(
             f"{given!r} is not the number of an agent run.",
-            hint="`treadle agent list` shows the numbers. Long ids are for `treadle show`, `watch` and `kill`.",
+            hint="`treadle agent list` shows the number of every run, those of `treadle start` too. Long ids are for "
+            "`treadle show`, `watch` and `kill`.",
         )
     return int(given)
 

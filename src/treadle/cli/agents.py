@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from treadle import AgentLog, AgentRun, AgentRunSource, AgentWaitTimeoutError, AsyncClient, TreadleApiError
-from treadle.cli import interrupts, output
+from treadle.cli import output
 from treadle.cli.agent_inputs import check_files, image_faults, number_of, pairs, prompt_of
 from treadle.cli.agent_lines import (
     REPOSITORIES,
@@ -23,8 +23,10 @@ from treadle.cli.event_data import first_line
 from treadle.cli.failures import Stopped
 from treadle.cli.interrupts import Interrupts
 from treadle.cli.output import FAILED
-from treadle.cli.remote import connected
+from treadle.cli.remote import work_with
 from treadle.cli.remote_runs import KILL_SECONDS
+from treadle.cli.start import rules
+from treadle.domain.validation import ValidationRules
 
 #: Between two looks at the status of a run that is watched on a terminal.
 _LOOK_SECONDS = 2.0
@@ -48,7 +50,10 @@ class Agents:
         model: str | None,
         agent_type: str | None,
         metadata: Sequence[str],
+        max_cost_usd: float | None,
+        network: str | None,
         waits: bool,
+        validation: ValidationRules | None = None,
     ) -> None:
         given, text = pairs(metadata), prompt_of(prompt)
         check_files(images)
@@ -62,20 +67,27 @@ class Agents:
                     metadata=given or None,
                     model=model,
                     agent_type=agent_type,
+                    max_cost_usd=max_cost_usd,
+                    network=network,
+                    validate=rules(validation),
                     organization=self._organization,
                 )
             await self._go_on(client, run, text, 0, waits=waits)
 
         self._do(work)
 
-    def resume(self, run_id: str, prompt: str, *, images: Sequence[Path], waits: bool) -> None:
+    def resume(
+        self, run_id: str, prompt: str, *, images: Sequence[Path], max_cost_usd: float | None, waits: bool
+    ) -> None:
         number, text = number_of(run_id), prompt_of(prompt)
         check_files(images)
 
         async def work(client: AsyncClient) -> None:
             known = await client.agents.log_count(number, organization=self._organization)
             with image_faults():
-                run = await client.agents.resume(number, text, images=images, organization=self._organization)
+                run = await client.agents.resume(
+                    number, text, images=images, max_cost_usd=max_cost_usd, organization=self._organization
+                )
             await self._go_on(client, run, text, known, waits=waits)
 
         self._do(work)
@@ -223,8 +235,4 @@ class Agents:
             output.line(f"{run.id} {run.status}")
 
     def _do(self, work: Callable[[AsyncClient], Coroutine[object, object, None]]) -> None:
-        async def connect_and_work() -> None:
-            async with connected(self._url, self._key) as client:
-                await work(client)
-
-        interrupts.run(connect_and_work())
+        work_with(self._url, self._key, work)

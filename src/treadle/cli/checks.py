@@ -5,16 +5,16 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Final
 
-from treadle import command, sandbox
-from treadle.cli import machine, reach
+from treadle import command
+from treadle.cli import machine, reach, sandbox_checks
 from treadle.cli.findings import Check, Level
 from treadle.domain.errors import ConfigurationError
 from treadle.domain.run import EngineName
 from treadle.engines.location import find_claude, find_kimi
+from treadle.scratch import scratch_directory
 from treadle.settings import Settings
 from treadle.vault import KEY_FILE, load_keys
 from treadle.version import __version__
@@ -35,7 +35,7 @@ def check_settings(environment: Mapping[str, str]) -> tuple[Check, Settings | No
         settings = Settings.load(environment)
     except ConfigurationError as error:
         return Check("settings", Level.PROBLEM, error.message, error.hint), None
-    count = len(settings.model_fields_set - {"engine_path", "git_environment"})
+    count = len(settings.model_fields_set - {"engine_path", "git_environment", "sandbox_environment"})
     return Check(
         "settings", Level.OK, f"{count} set in the environment" if count else "all at their defaults"
     ), settings
@@ -48,7 +48,8 @@ def checks_of(settings: Settings, environment: Mapping[str, str]) -> Sequence[Co
         _python(),
         _git(path),
         _ssh(path),
-        _sandbox(settings),
+        sandbox_checks.walls(settings),
+        sandbox_checks.limits(settings),
         _cli("claude", _argv_of_claude(settings), settings),
         _cli("kimi", find_kimi(settings), settings),
         _keys(settings),
@@ -90,30 +91,6 @@ async def _ssh(path: str) -> Check:
     return Check("ssh", Level.OK, "ssh, ssh-agent and ssh-add are there")
 
 
-async def _sandbox(settings: Settings) -> Check:
-    try:
-        chosen = await sandbox.choose(settings)
-    except ConfigurationError as error:
-        return Check("sandbox", Level.PROBLEM, error.message, error.hint)
-    if chosen.name != "none":
-        return Check("sandbox", Level.OK, f"{chosen.name} works")
-    why = "" if settings.sandbox == "none" else await _why_no_walls(settings)
-    return Check(
-        "sandbox",
-        Level.WARNING,
-        f"none: engines see everything that this user sees{why}",
-        "Install bubblewrap and allow user namespaces.",
-    )
-
-
-async def _why_no_walls(settings: Settings) -> str:
-    try:
-        await sandbox.SANDBOXES["bubblewrap"](settings).check()
-    except ConfigurationError as error:
-        return f" ({error.message})"
-    return ""
-
-
 def _argv_of_claude(settings: Settings) -> tuple[str, ...] | None:
     found = find_claude(settings)
     return (str(found),) if found is not None else None
@@ -124,8 +101,8 @@ async def _cli(name: str, argv: tuple[str, ...] | None, settings: Settings) -> C
     if argv is None:
         return Check(name, Level.WARNING, "not found", hint)
     where = argv[-1]
-    with tempfile.TemporaryDirectory(prefix="treadle-") as home:
-        environment = {"PATH": settings.engine_path, "HOME": home, "CI": "1"}
+    with scratch_directory() as home:
+        environment = {"PATH": settings.engine_path, "HOME": str(home), "CI": "1"}
         try:
             done = await command.run((*argv, "--version"), environment=environment, seconds=_CLI_SECONDS)
         except command.CommandError as error:
@@ -148,7 +125,8 @@ async def _keys(settings: Settings) -> Check:
 
 
 async def _sealing_key(settings: Settings) -> Check:
-    is_given = settings.secret_key is not None or settings.secret_key_file is not None
+    given = (settings.secret_key, settings.secret_key_file, settings.secret_key_command)
+    is_given = any(each is not None for each in given)
     if not is_given and not (settings.data_dir / KEY_FILE).exists():
         return Check("sealing key", Level.OK, "made at the first start")
     try:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,8 @@ from treadle.cli.patches import print_patch
 from treadle.cli.progress import RunView
 from treadle.domain.errors import ConfigurationError, GitError
 from treadle.domain.run import EngineName
-from treadle.settings import Settings
+from treadle.scratch import scratch_directory
+from treadle.settings import CONTAINER_NAMES, Settings
 
 _SECONDS: Final = 30.0
 _MAIN: Final = "main"
@@ -28,10 +28,13 @@ _MAIN: Final = "main"
 
 def demonstrate(keep: Path | None, *, is_json: bool, is_debug: bool) -> None:
     """Raises Stopped unless the run succeeds."""
-    with _place(keep) as root, tempfile.TemporaryDirectory(prefix="treadle-demo-") as scratch:
-        directory = Path(scratch)
+    with _place(keep) as root, scratch_directory() as directory:
         # Of the user's settings only the sandbox counts: a demonstration works whatever else is set.
-        environment = {name: os.environ[name] for name in ("PATH", "TREADLE_SANDBOX") if name in os.environ}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name in {"PATH", *CONTAINER_NAMES} or name.startswith("TREADLE_SANDBOX")
+        }
         settings = settings_for_one_run(environment, directory, data_dir=directory / "service")
         try:
             with logging_to(settings, directory, is_debug=is_debug):
@@ -51,8 +54,8 @@ def demonstrate(keep: Path | None, *, is_json: bool, is_debug: bool) -> None:
 @contextmanager
 def _place(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="treadle-demo-") as scratch:
-            yield Path(scratch)
+        with scratch_directory() as scratch:
+            yield scratch
         return
     root = keep.expanduser().absolute()
     try:

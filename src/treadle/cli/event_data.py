@@ -50,6 +50,12 @@ def cost_of(usage: Mapping[str, object]) -> Cost:
     return Cost(whole(usage, "inputTokens"), whole(usage, "outputTokens"), number_of(usage, "costUsd"))
 
 
+def outcome_of(data: Mapping[str, object]) -> str:
+    """How a command ended: its exit code, or why it has none."""
+    code = data.get("exitCode")
+    return f"exit code {code}" if isinstance(code, int) else f"ended, {text_of(data, 'reason') or 'nobody knows why'}"
+
+
 #: What of a tool's input tells most, in this order.
 _TELLING: Final = ("file_path", "path", "notebook_path", "command", "pattern", "url", "query", "description", "prompt")
 

@@ -110,6 +110,10 @@ def _lines(process: Process) -> Iterator[str]:
         yield ""
         yield "  ".join(part for part in parts if part.strip())
         yield from (f"    {line}" for line in neutral(step.step).strip().splitlines())
+        for result in step.validation:
+            ended = f"exit code {result.exit_code}" if result.exit_code is not None else f"ended, {result.reason}"
+            took_it = duration(result.duration_ms / 1000)
+            yield f"    validation {result.attempt}  {one_line(result.command)}: {ended}, {took_it}"
         for said in (step.output, step.failure_details if step.failure_details != run.failure else None):
             if said:
                 yield ""

@@ -7,9 +7,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final
 
-from treadle.cli.event_data import Cost, cost_of, describe_tool, first_line, number_of, text_of, whole
+from treadle.cli.event_data import Cost, cost_of, describe_tool, first_line, number_of, outcome_of, text_of, whole
 from treadle.cli.progress import Happening, RunView, StepView
 from treadle.cli.text import neutral, one_line
 
@@ -163,6 +164,37 @@ def _tool_result(data: Data) -> str:
     return ("error: " if data.get("isError") else "") + text_of(data, "output")
 
 
+def _answer(data: Data) -> str:
+    read = sum(whole(data, key) for key in ("inputTokens", "cacheReadTokens", "cacheWriteTokens"))
+    spent = cost_text(Cost(read, whole(data, "outputTokens"), number_of(data, "costUsd")))
+    status = whole(data, "status")
+    return f"{text_of(data, 'model')}: {spent}" if status == HTTPStatus.OK else f"HTTP {status}, {spent}"
+
+
+def _budget(data: Data) -> str:
+    whose = "the month's" if text_of(data, "of") == "organization" else "the run's"
+    return f"${number_of(data, 'spentUsd'):.4f} spent, {whose} budget is ${number_of(data, 'limitUsd'):g}"
+
+
+def _policy(data: Data) -> str:
+    policy = data.get("policy")
+    hosts = policy.get("allow") if isinstance(policy, Mapping) else None
+    said = f"allow {', '.join(map(str, hosts))}" if isinstance(hosts, list) else str(policy)
+    return said if data.get("isEnforced") else f"{said} (not enforced: there is no sandbox)"
+
+
+def _place(data: Data) -> str:
+    return f"{text_of(data, 'host')}:{whole(data, 'port')}"
+
+
+def _secrets(data: Data) -> str:
+    findings = data.get("findings")
+    first = findings[0] if isinstance(findings, list) and findings else {}
+    place = f"{text_of(first, 'path')}: {text_of(first, 'kind')}" if isinstance(first, Mapping) else ""
+    more = whole(data, "count") - 1
+    return place + (f", and {more} more" if more > 0 else "")
+
+
 _DETAILS: Final[Mapping[str, Callable[[Data], str]]] = {
     "run.created": lambda data: (
         f"{whole(data, 'steps')} step{'s' * (whole(data, 'steps') != 1)}, engine {text_of(data, 'engine')}"
@@ -184,6 +216,16 @@ _DETAILS: Final[Mapping[str, Callable[[Data], str]]] = {
     "engine.retry": lambda data: f"in {number_of(data, 'delaySeconds'):g} s: {text_of(data, 'reason')}",
     "tool.started": describe_tool,
     "tool.finished": _tool_result,
+    "model.answered": _answer,
+    "budget.passed": _budget,
+    "network.policy": _policy,
+    "network.connected": lambda data: f"{_place(data)} at {text_of(data, 'address')}",
+    "network.refused": lambda data: f"{_place(data)}: {text_of(data, 'reason')}",
+    "sandbox.limit": _text("text"),
+    "validation.started": _text("command"),
+    "validation.output": _text("text"),
+    "validation.finished": lambda data: f"{text_of(data, 'command')}: {outcome_of(data)}",
+    "git.secrets_found": _secrets,
     "git.committed": lambda data: f"{text_of(data, 'sha')[:SHA_COLUMNS]} {_changes(data)}",
     "git.nothing_to_commit": lambda _data: "",
     "git.compared": lambda data: f"{whole(data, 'ahead')} ahead, {whole(data, 'behind')} behind",
@@ -197,6 +239,7 @@ _LONG: Final[Mapping[str, str]] = {
     "engine.text": "text",
     "engine.thought": "text",
     "engine.notice": "text",
+    "validation.output": "text",
     "tool.finished": "output",
     "phase.started": "prompt",
     "phase.finished": "output",

@@ -16,7 +16,8 @@ from typing import Final, Self, TextIO
 
 import httpx2
 
-from treadle import AsyncClient, Process, TreadleApiError, factory, logs, server
+from treadle import AsyncClient, Process, TreadleApiError, factory, logs, sandbox, server
+from treadle.cli import output
 from treadle.cli.failures import Stopped
 from treadle.cli.progress import RunView
 from treadle.cli.views import Report, View
@@ -40,7 +41,8 @@ DATABASE_FILE: Final = "run.db"
 
 #: Settings that say where a server keeps things and who may use it: not for a service of one run.
 _OF_SERVER: Final = (
-    *("DATABASE_URL", "BROKER_URL", "BLOB_URL", "BOOTSTRAP_API_KEY", "SECRET_KEY", "SECRET_KEY_FILE"),
+    *("DATABASE_URL", "BROKER_URL", "BLOB_URL", "BOOTSTRAP_API_KEY"),
+    *("SECRET_KEY", "SECRET_KEY_FILE", "SECRET_KEY_COMMAND"),
     *("ORGANIZATION_SLOTS", "OPERATIONS_PORT", "OTLP_ENDPOINT"),
 )
 
@@ -48,6 +50,8 @@ _BASE_FILE: Final = "base.db"
 _DRAIN_SECONDS: Final = 3.0
 
 _SERVER_ERRORS: Final = 500
+
+_NO_WALLS: Final = "Warning: the engine runs without a sandbox, and can see and change all that you can."
 
 #: More than one run has of anything.
 _MANY: Final = 1000
@@ -143,7 +147,11 @@ def logging_to(settings: Settings, directory: Path, *, is_debug: bool) -> Iterat
 
 @asynccontextmanager
 async def service(settings: Settings, directory: Path) -> AsyncIterator[Local]:
-    """The service on a free port of this machine, and a client with a key of its own."""
+    """The service on a free port of this machine, and a client with a key of its own. Where no sandbox works it goes
+    without, and says so: the repository and the machine are one person's."""
+    box, fault = await sandbox.choose_or_none(settings)
+    if fault is not None:
+        output.note(f"{_NO_WALLS} {fault.message} `treadle doctor` says what to do.")
     async with factory.assemble(settings) as parts:
         identity = parts.services.identity
         (organization, *_), ((user, _), *_) = await identity.organizations(), await identity.users(1)
@@ -152,7 +160,7 @@ async def service(settings: Settings, directory: Path) -> AsyncIterator[Local]:
         direct = httpx2.AsyncHTTPTransport()
         try:
             async with (
-                server.running(parts),
+                server.running(parts, box=box),
                 server.listening(factory.app(parts), "127.0.0.1", 0) as address,
                 AsyncClient(address, key, transport=direct) as client,
             ):

@@ -7,15 +7,23 @@ from treadle.cli.commands import (
     admin,
     agent,
     artifacts,
+    batch,
+    bill,
     blobs,
     database,
     demo,
     doctor,
     files,
+    mcp,
+    plan,
     prune,
     remote,
     run,
+    schedule,
+    script,
     serve,
+    trigger,
+    webhook,
 )
 from treadle.cli.failures import Stopped, report
 from treadle.cli.output import prepare_streams
@@ -27,7 +35,10 @@ class Treadle(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # its base class is not public
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
+        except typer.TyperException as refused:
+            refused.message = refused.message.removeprefix("Value error, ")  # pydantic's, which reads the options
+            raise
+        except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except Stopped as stopped:
             raise typer.Exit(stopped.code) from None
@@ -72,5 +83,26 @@ def main() -> None:
     app()
 
 
-for module in (demo, run, serve, remote, agent, artifacts, files, admin, database, blobs, prune, doctor):
+for module in (
+    demo,
+    run,
+    serve,
+    remote,
+    plan,
+    agent,
+    script,
+    batch,
+    schedule,
+    trigger,
+    webhook,
+    artifacts,
+    files,
+    bill,
+    mcp,
+    admin,
+    database,
+    blobs,
+    prune,
+    doctor,
+):
     module.register(app)

@@ -1,5 +1,6 @@
 """The options that commands share, and what becomes of them."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +10,13 @@ from typing import Annotated, Final
 import typer
 from typer.core import TyperCommand
 
-from treadle.cli.steps import in_order, load_plan, read_text, text_or_file
+from treadle.cli.steps import filled_plan, in_order, read_text, text_or_file
 from treadle.domain.errors import ConfigurationError, InvalidInput
-from treadle.domain.plan import Plan, StepSpec
+from treadle.domain.network import NetworkPolicy
+from treadle.domain.plan import StepSpec
 from treadle.domain.run import EngineName
+from treadle.domain.validation import DEFAULT_TRIES, MAX_TRIES, ValidationRules
+from treadle.services.run_rules import cost_fault
 
 _ORDER: Final = "treadle.step_order"
 
@@ -68,7 +72,21 @@ Analyses = Annotated[
 Structured = Annotated[bool, typer.Option("--structured", help="Ask every step for a structured answer.")]
 PlanFile = Annotated[
     Path | None,
-    typer.Option("--plan", metavar="FILE", help="YAML with repo, source, branch, engine, guidelines, steps."),
+    typer.Option(
+        "--plan", metavar="FILE", help="YAML with repo, source, branch, engine, guidelines, maxCostUsd, network, steps."
+    ),
+]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option("--var", metavar="NAME=VALUE|@FILE", help="The value of a variable of the plan. Repeatable."),
+]
+RepositoryPlan = Annotated[
+    str | None,
+    typer.Option(
+        "--repository-plan",
+        metavar="NAME",
+        help="A plan that the registered repository --repo OWNER/NAME holds in .treadle/plans.",
+    ),
 ]
 Engine = Annotated[
     EngineName | None,
@@ -107,6 +125,44 @@ EngineKeyFile = Annotated[
     Path | None, typer.Option("--engine-key-file", metavar="FILE", help="The file that holds it.")
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The engine's model.")]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="USD",
+        help="What the model may cost; past that the run fails, its work kept.",
+        show_default="the organization's",
+    ),
+]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="POLICY",
+        help="What its commands may connect to: none, model, allow:HOST,… or full.",
+        show_default="the repository's, else the service's",
+    ),
+]
+Validate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--validate",
+        metavar="COMMAND",
+        help="A command that must pass before a step is committed. Repeatable, in order; '' for none.",
+        show_default="the repository's",
+    ),
+]
+ValidateTries = Annotated[
+    int | None,
+    typer.Option(
+        "--validate-tries",
+        metavar="N",
+        min=0,
+        max=MAX_TRIES,
+        help="How often the engine may mend what fails.",
+        show_default=str(DEFAULT_TRIES),
+    ),
+]
 Diff = Annotated[
     bool | None,
     typer.Option(
@@ -129,6 +185,10 @@ class Wish:
     ssh_key: Path | None = None
     http_credentials: str | None = field(default=None, repr=False)
     engine_key: str | None = field(default=None, repr=False)
+    max_cost_usd: float | None = None
+    network: NetworkPolicy | None = None
+    validation: ValidationRules | None = None
+    model: str | None = None  # the plan's
 
 
 def wish(
@@ -149,9 +209,14 @@ def wish(
     http_file: Path | None,
     key_env: str | None,
     key_file: Path | None,
+    max_cost: float | None,
+    network: str | None,
+    validate: Sequence[str] | None = None,
+    validate_tries: int | None = None,
+    variables: Sequence[str] | None = None,
 ) -> Wish:
     """The command line over the plan. Raises InvalidInput naming all that is missing, and ConfigurationError."""
-    planned = load_plan(plan) if plan is not None else Plan()
+    planned = filled_plan(plan, variables or (), repo)
     given = in_order(ctx.meta[_ORDER], steps or (), analyses or (), structured)
     if not given:
         given = [replace(step, is_structured=step.is_structured or structured) for step in planned.steps]
@@ -178,7 +243,53 @@ def wish(
         ssh_key=_readable(ssh_key),
         http_credentials=secret(http_env, http_file, "--http-credentials"),
         engine_key=secret(key_env, key_file, "--engine-key"),
+        max_cost_usd=budget(max_cost) if max_cost is not None else planned.max_cost_usd,
+        network=policy(network) if network is not None else planned.network,
+        validation=validation(validate, validate_tries, planned.validation),
+        model=planned.model,
     )
+
+
+def budget(dollars: float) -> float:
+    """Raises InvalidInput."""
+    if fault := cost_fault(dollars):
+        raise InvalidInput({"--max-cost": [fault]}, "The budget cannot be.")
+    return dollars
+
+
+def dollars_of(option: str, given: str) -> float | None:
+    """None for an empty text. Raises InvalidInput."""
+    try:
+        amount = float(given) if given else None
+    except ValueError:
+        amount = math.nan
+    if amount is not None and not math.isfinite(amount):
+        raise InvalidInput({option: ["must be a number"]}, "The amount cannot be read.")
+    return amount
+
+
+def policy(text: str) -> NetworkPolicy:
+    """Raises InvalidInput."""
+    try:
+        return NetworkPolicy.parse(text)
+    except ValueError as error:
+        raise InvalidInput({"--network": [str(error)]}, "The network policy cannot be read.") from None
+
+
+def validation(
+    commands: Sequence[str] | None, tries: int | None, planned: ValidationRules | None = None
+) -> ValidationRules | None:
+    """The options over what is planned; None: nothing is said. Raises InvalidInput."""
+    if commands is None and planned is None:
+        if tries is None:
+            return None
+        raise InvalidInput({"--validate-tries": ["needs --validate"]}, "The options do not say what to validate.")
+    known = planned or ValidationRules()
+    asked = list(known.commands) if commands is None else [command for command in commands if command.strip()]
+    try:
+        return ValidationRules.read({"commands": asked, "tries": known.tries if tries is None else tries})
+    except ValueError as error:
+        raise InvalidInput({"--validate": [str(error)]}, "The validation commands cannot be read.") from None
 
 
 def is_debug(ctx: typer.Context) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from treadle.cli.event_data import Cost, cost_of, describe_tool, first_line, number_of, text_of, whole
+from treadle.cli.event_data import Cost, cost_of, describe_tool, first_line, number_of, outcome_of, text_of, whole
 
 TERMINAL: Final = frozenset({"Success", "Failed", "Killed"})
 
@@ -44,6 +44,7 @@ class StepView:
     has_nothing_to_commit: bool = False
     failure: str | None = None
     cost: Cost = field(default_factory=Cost)
+    cost_of_phase: Cost = field(default_factory=Cost)  # of the one that goes on, or broke off
 
     @property
     def title(self) -> str:
@@ -82,7 +83,7 @@ class RunView:
 
     @property
     def cost(self) -> Cost:
-        return sum((step.cost for step in self.steps), Cost())
+        return sum((step.cost + step.cost_of_phase for step in self.steps), Cost())
 
     @property
     def done(self) -> int:
@@ -177,14 +178,24 @@ def _step_finished(step: StepView, event: Happening) -> StepView:
 
 def _phase_started(step: StepView, event: Happening) -> StepView:
     attempt = max(1, whole(event.data, "attempt"))
-    return replace(step, status="Running", phase=event.phase, attempt=attempt, activity="")
+    begun = replace(step, status="Running", phase=event.phase, attempt=attempt, activity="")
+    if attempt > 1:  # the phase's end counts all of its attempts
+        return begun
+    return replace(begun, cost=step.cost + step.cost_of_phase, cost_of_phase=Cost())
 
 
 def _phase_finished(step: StepView, event: Happening) -> StepView:
     usage = event.data.get("usage")
     if not isinstance(usage, Mapping):
         return step
-    return replace(step, cost=step.cost + cost_of(usage))
+    return replace(step, cost=step.cost + cost_of(usage), cost_of_phase=Cost())
+
+
+def _answered(step: StepView, event: Happening) -> StepView:
+    data = event.data
+    read = sum(whole(data, key) for key in ("inputTokens", "cacheReadTokens", "cacheWriteTokens"))
+    cost = Cost(read, whole(data, "outputTokens"), number_of(data, "costUsd"))
+    return replace(step, cost_of_phase=step.cost_of_phase + cost)
 
 
 def _said(step: StepView, event: Happening) -> StepView:
@@ -194,6 +205,14 @@ def _said(step: StepView, event: Happening) -> StepView:
 
 def _used_tool(step: StepView, event: Happening) -> StepView:
     return replace(step, activity=describe_tool(event.data))
+
+
+def _validating(step: StepView, event: Happening) -> StepView:
+    return replace(step, activity=f"validating: {text_of(event.data, 'command')}")
+
+
+def _validated(step: StepView, event: Happening) -> StepView:
+    return replace(step, activity=f"{text_of(event.data, 'command')}: {outcome_of(event.data)}")
 
 
 def _retried(step: StepView, event: Happening) -> StepView:
@@ -229,10 +248,13 @@ _OF_STEP: Final[Mapping[str, Callable[[StepView, Happening], StepView]]] = {
     "step.finished": _step_finished,
     "phase.started": _phase_started,
     "phase.finished": _phase_finished,
+    "model.answered": _answered,
     "engine.text": _said,
     "engine.thought": _said,
     "engine.retry": _retried,
     "tool.started": _used_tool,
+    "validation.started": _validating,
+    "validation.finished": _validated,
     "git.committed": _committed,
     "git.pushed": _pushed,
     "git.nothing_to_commit": _nothing_to_commit,

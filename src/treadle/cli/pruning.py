@@ -11,6 +11,8 @@ from treadle.cli import interrupts, output
 from treadle.cli.lines import counted
 from treadle.clock import SystemClock
 from treadle.domain.sizes import show_size
+from treadle.services.audit import OPERATOR, Audit, Door, origin
+from treadle.services.audit_actions import Action
 from treadle.services.retention import Keep, Pruned, Retention
 from treadle.settings import Settings
 from treadle.store.address import SqliteAddress, parse
@@ -108,11 +110,16 @@ async def _work(settings: Settings, limits: Limits, *, is_looking: bool) -> Outc
         retention = Retention(store, blobs, clock)
         events = await retention.prune_events(limits.events, is_dry_run=is_looking)
         sessions = await retention.prune_sessions(limits.events, is_dry_run=is_looking)
+        automation = await retention.prune_automation(limits.events, is_dry_run=is_looking)
         artifacts = await retention.prune_artifacts(limits.artifacts, is_dry_run=is_looking)
         # Where files are no concern, as beside a worker, nobody goes through the whole bucket for them.
         is_for_files = limits.artifacts.is_limited or not limits.is_any
         unnamed = await retention.prune_leftovers(is_dry_run=is_looking) if is_for_files else Pruned()
         events_left, artifacts_left = await retention.sizes()
+        if limits.is_any and not is_looking:
+            with origin(Door.CLI, actor=OPERATOR):
+                removed = {"events": events.runs, "artifacts": artifacts.runs, "automation": automation.items}
+                await Audit(store, clock).note(Action.PRUNED, detail={**removed})
     local = settings.data_dir / LOCAL
     roots = (settings.data_dir, local) if local.is_dir() else (settings.data_dir,)
     mirrors, left_over = await _machine(roots, limits.mirrors, clock.now(), is_looking=is_looking)
@@ -121,6 +128,7 @@ async def _work(settings: Settings, limits: Limits, *, is_looking: bool) -> Outc
         (
             _part("events", events, events_left, is_counted=is_counted),
             Part("sessions", None, None if is_looking else sessions.items),
+            Part("automation", None, None if is_looking else automation.items),
             _part("artifacts", artifacts, artifacts_left, is_counted=is_counted),
             Part("mirrors", None, len(mirrors.gone), sum(mirror.size for mirror in mirrors.gone), mirrors.left),
             replace(left_over, items=(left_over.items or 0) + unnamed.items, size=(left_over.size or 0) + unnamed.size),

@@ -127,7 +127,7 @@ def _ask(address: PostgresAddress) -> _Server:
 
     try:
         with psycopg.connect(make_conninfo(**arguments(address.url)), autocommit=True) as connection:
-            before, started = datetime.now(UTC), time.monotonic()
+            started, before = time.monotonic(), datetime.now(UTC)  # in this order: what passes between is doubt
             row = connection.execute("SELECT clock_timestamp()").fetchone()
             doubt = (time.monotonic() - started) / 2
             counts = connection.execute(_COUNTS).fetchone()
@@ -231,7 +231,7 @@ async def sharing(settings: Settings) -> Check:
         said = f"SQLite is for this machine alone, {' and '.join(wide)} for many"
         return Check("sharing", Level.WARNING, said, _SQLITE_HINT)
     remarks = []
-    if settings.secret_key is None and settings.secret_key_file is None:
+    if (settings.secret_key, settings.secret_key_file, settings.secret_key_command) == (None, None, None):
         hint = "Give every process the same TREADLE_SECRET_KEY; `openssl rand -base64 32` makes one."
         remarks.append(Remark("the sealing key is this data directory's own", Level.WARNING, hint))
     if is_local:

@@ -1,7 +1,7 @@
 """A service elsewhere: the client, and finding a run by the beginning of its id."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx2
 
 from treadle import AsyncClient, Process
+from treadle.cli import interrupts
 from treadle.cli.options import service_key
 from treadle.domain.errors import ConfigurationError, NotFound
 
@@ -27,6 +28,16 @@ async def connected(url: str, key: str | None) -> AsyncIterator[AsyncClient]:
         raise ConfigurationError(str(error), hint="--url and --api-key, or TREADLE_URL and TREADLE_API_KEY.") from None
     async with client:
         yield client
+
+
+def work_with(url: str, key: str | None, work: Callable[[AsyncClient], Coroutine[object, object, None]]) -> None:
+    """Does a command's work with a client of the service, until Ctrl-C. Raises as `connected`."""
+
+    async def connect_and_work() -> None:
+        async with connected(url, key) as client:
+            await work(client)
+
+    interrupts.run(connect_and_work())
 
 
 async def find(client: AsyncClient, beginning: str) -> Process:

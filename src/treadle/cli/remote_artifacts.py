@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from treadle import AsyncClient
-from treadle.cli import interrupts, output
+from treadle.cli import output
 from treadle.cli.downloads import save
 from treadle.cli.lines import when
-from treadle.cli.remote import connected, find
+from treadle.cli.remote import find, work_with
 
 _HEAD: Final = ("NAME", "TYPE", "BYTES", "CREATED")
 
@@ -54,8 +54,4 @@ class RemoteArtifacts:
         self._do(work)
 
     def _do(self, work: Callable[[AsyncClient], Coroutine[object, object, None]]) -> None:
-        async def connect_and_work() -> None:
-            async with connected(self._url, self._key) as client:
-                await work(client)
-
-        interrupts.run(connect_and_work())
+        work_with(self._url, self._key, work)

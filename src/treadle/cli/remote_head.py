@@ -2,14 +2,13 @@
 
 import os
 import re
-import tempfile
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitError, WorkspaceError
 from treadle.domain.git_url import parse, split_credentials
+from treadle.scratch import scratch_directory
 from treadle.settings import GIT_NAMES
 
 FALLBACK: Final = "main"
@@ -29,9 +28,9 @@ async def head_branch(repo: str, credentials: GitCredentials) -> str:
     url, in_url = split_credentials(repo)
     given = {name: os.environ[name] for name in ("PATH", *GIT_NAMES) if name in os.environ}
     environment = base_environment(given, allow_local=True, follow_redirects=True)
-    with tempfile.TemporaryDirectory(prefix="treadle-") as scratch:
+    with scratch_directory() as scratch:
         rules = AccessRules(
-            known_hosts=Path(scratch) / "hosts",
+            known_hosts=scratch / "hosts",
             memory=None,
             allow_local=True,
             allow_private_hosts=True,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from treadle import AsyncClient, Process
-from treadle.cli import interrupts, output
+from treadle.cli import output
 from treadle.cli.failures import Stopped
 from treadle.cli.follow import as_it_is, before_events, exit_code, follow, is_cut, show
 from treadle.cli.interrupts import Interrupts
@@ -15,7 +15,9 @@ from treadle.cli.lines import ID_COLUMNS, ago, event_line, full_text, when
 from treadle.cli.options import Wish
 from treadle.cli.output import FAILED
 from treadle.cli.patches import print_patch, stat_lines, stat_of
-from treadle.cli.remote import connected, find
+from treadle.cli.plans import PlanWish
+from treadle.cli.plans import start as start_plan
+from treadle.cli.remote import find, work_with
 from treadle.cli.remote_head import FALLBACK
 from treadle.cli.start import start
 from treadle.cli.views import view_of
@@ -35,9 +37,12 @@ class Remote:
         self._key = key
         self._is_json = is_json
 
-    def start(self, wish: Wish, *, wants_diff: bool, follows: bool) -> None:
+    def start(self, wish: Wish | PlanWish, *, wants_diff: bool, follows: bool) -> None:
         async def work(client: AsyncClient) -> None:
-            process = await start(client, wish, source=wish.source or FALLBACK, wants_diff=wants_diff)
+            if isinstance(wish, PlanWish):
+                process = await start_plan(client, wish)
+            else:
+                process = await start(client, wish, source=wish.source or FALLBACK, wants_diff=wants_diff)
             if follows:
                 await self._watch(client, process)
             elif self._is_json:
@@ -141,11 +146,7 @@ class Remote:
             raise Stopped(code)
 
     def _do(self, work: Callable[[AsyncClient], Coroutine[object, object, None]]) -> None:
-        async def connect_and_work() -> None:
-            async with connected(self._url, self._key) as client:
-                await work(client)
-
-        interrupts.run(connect_and_work())
+        work_with(self._url, self._key, work)
 
 
 _HEAD = ("ID", "STATUS", "STEPS", "ENGINE", "BRANCH", "REPOSITORY", "CREATED")

@@ -12,7 +12,13 @@ from treadle.services.repository_reach import Finding
 
 #: What the errors say to those who call the API, and what it is here.
 _WORDS: Final = (
-    ("Send gitHttpCredentials: user:password or a token.", "Give --http-credentials-env or --http-credentials-file."),
+    (
+        (
+            "Send gitHttpCredentials with a run (a resume takes none), or register the repository with its own: "
+            "`treadle admin repo add`."
+        ),
+        "Give --http-credentials-env or --http-credentials-file.",
+    ),
     ("Send gitSshKeyBase64, or the repository's https address.", "Give --ssh-key, or the repository's https address."),
     ("Send gitHttpCredentials, or", "Give --http-credentials-env, or"),
     (", and the run has none.", ", and there are none."),

@@ -5,12 +5,15 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from treadle import logs, server
+from treadle import logs, sandbox, server
 from treadle.cli import output
 from treadle.factory import Parts
 from treadle.settings import Settings
 from treadle.version import __version__
 
+_NO_WALLS: Final = (
+    "Warning: TREADLE_SANDBOX=none. Engines see and change all that this user can, whoever asks for a run."
+)
 _ONCE: Final = "This is the admin's API key. It is shown this once:"
 
 
@@ -18,6 +21,9 @@ def run_service(overrides: Mapping[str, object], *, with_api: bool, with_worker:
     """Until a signal. Raises ConfigurationError."""
     settings = Settings.load(os.environ, **overrides)
     logs.configure(settings)
+
+    if with_worker and settings.sandbox == sandbox.NONE and not is_json and output.is_terminal():
+        output.note(_NO_WALLS)
 
     def say(address: str, parts: Parts) -> None:
         url = settings.public_url or address

@@ -1,7 +1,13 @@
 """A wish becomes a process of the API."""
 
-from treadle import AsyncClient, ClaudeAuthentication, Process, Step
+from treadle import AsyncClient, ClaudeAuthentication, Process, Step, ValidationRules
 from treadle.cli.options import Wish
+from treadle.domain import validation as domain
+
+
+def rules(found: domain.ValidationRules | None) -> ValidationRules | None:
+    """As the SDK has them."""
+    return ValidationRules(found.commands, found.tries) if found is not None else None
 
 
 async def start(client: AsyncClient, wish: Wish, *, source: str, wants_diff: bool) -> Process:
@@ -19,4 +25,7 @@ async def start(client: AsyncClient, wish: Wish, *, source: str, wants_diff: boo
         generate_diff_on_completion=wants_diff,
         engine=str(wish.engine),
         claude_authentication=ClaudeAuthentication.api_key(wish.engine_key) if wish.engine_key is not None else None,
+        max_cost_usd=wish.max_cost_usd,
+        network=str(wish.network) if wish.network is not None else None,
+        validate=rules(wish.validation),
     )

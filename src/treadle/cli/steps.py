@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from treadle.domain.errors import ConfigurationError
+from treadle.domain.errors import ConfigurationError, InvalidInput
 from treadle.domain.plan import Plan, StepSpec
+from treadle.domain.plan_variables import filled, name_in
 from treadle.services.plans import parse_plan
 
 #: A plan is written by hand; one larger than this, in bytes, is another file.
@@ -33,6 +34,30 @@ def read_text(path: Path) -> str:
         raise ConfigurationError(f"The file {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
         raise ConfigurationError(f"The file {path} is not UTF-8 text.") from None
+
+
+def filled_plan(path: Path | None, variables: Sequence[str], repo: str | None) -> Plan:
+    """The plan with the variables of the command line; without a file, an empty one. Raises ConfigurationError,
+    InvalidInput naming every fault."""
+    if path is None:
+        if variables:
+            raise InvalidInput({"--var": ["needs --plan"]}, "The options contradict.")
+        return Plan()
+    plan = load_plan(path)
+    where = repo or plan.repo
+    built_in = {"repository.url": where, "repository.name": name_in(where)} if where else {}
+    return filled(plan, {**values_of(variables), **built_in})
+
+
+def values_of(variables: Sequence[str]) -> Mapping[str, str]:
+    """By name, of NAME=VALUE, where the value may be @FILE. Raises InvalidInput, ConfigurationError."""
+    found: dict[str, str] = {}
+    for given in variables:
+        name, sign, value = given.partition("=")
+        if not sign or not name or "." in name:
+            raise InvalidInput({f"--var {given}": ["must be NAME=VALUE"]}, "The options cannot be read.")
+        found[name] = text_or_file(value)
+    return found
 
 
 def load_plan(path: Path) -> Plan:

@@ -61,12 +61,19 @@ def change(
     repository: Annotated[
         str | None, typer.Option("--repo", metavar="OWNER/NAME", help="For agent runs that name none; '' for none.")
     ] = None,
+    max_cost: Annotated[
+        str | None, typer.Option("--max-cost", metavar="USD", help="Of a run that names no budget; '' for none.")
+    ] = None,
+    monthly_cost: Annotated[
+        str | None,
+        typer.Option("--monthly-cost", metavar="USD", help="Of all runs in a calendar month, in UTC; '' for no cap."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Change what is set for an organization."""
     from treadle.cli.administration_organizations import OrganizationAdministration, OrganizationChange
 
-    given = OrganizationChange(name, pr_creation, rules_detection, engine, model, repository)
+    given = OrganizationChange(name, pr_creation, rules_detection, engine, model, repository, max_cost, monthly_cost)
     if given == OrganizationChange():
         raise typer.BadParameter("nothing is to change: give one of the options.")
     OrganizationAdministration(is_json=json).change(organization, given)

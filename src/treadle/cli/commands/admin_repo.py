@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from treadle.cli import options
+from treadle.cli.commands import admin_repo_secret
 from treadle.cli.commands.admin_options import Clear, Name, Org, Text, TextFile
 from treadle.domain.repository import ForgeKind
 
 app = typer.Typer(name="repo", help="Registered repositories and their credentials.", no_args_is_help=True)
 setup = typer.Typer(name="setup", help="Setup commands of repositories.", no_args_is_help=True)
 app.add_typer(setup)
+app.add_typer(admin_repo_secret.app)
 
 SshKey = Annotated[Path | None, typer.Option("--ssh-key", metavar="FILE", help="The private key for it.")]
 ForgeOption = Annotated[
@@ -98,12 +100,40 @@ def update(
         bool | None,
         typer.Option("--archived/--not-archived", help="Whether nobody works on it now.", show_default="unchanged"),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            metavar="POLICY",
+            help="Of runs that bring none: none, model, allow:HOST,… or full; '' for the service's.",
+            show_default="unchanged",
+        ),
+    ] = None,
+    scan_secrets: Annotated[
+        bool | None,
+        typer.Option(
+            "--scan-secrets/--no-scan-secrets",
+            help="Fail a step that would commit what looks like a key.",
+            show_default="unchanged",
+        ),
+    ] = None,
+    validate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validate",
+            metavar="COMMAND",
+            help="Of runs that bring none: a command that must pass before a commit. Repeatable; '' for none.",
+            show_default="unchanged",
+        ),
+    ] = None,
+    validate_tries: options.ValidateTries = None,
     no_check: NoCheck = False,
     json: options.Json = False,
 ) -> None:
     """Give a registered repository another address, or other credentials in the place of all it has. For later runs."""
     from treadle.cli.administration_repositories import Registration, RepositoryAdministration
 
+    rules = options.validation(validate, validate_tries)
     given = Registration(
         url=url,
         default_branch=default_branch,
@@ -118,6 +148,11 @@ def update(
         is_archived=archived,
         is_bare=no_credentials,
         is_without_forge=no_forge,
+        network=options.policy(network) if network else None,
+        is_without_network=network == "",
+        scans_secrets=scan_secrets,
+        validation=rules if rules is not None and rules.commands else None,
+        is_without_validation=rules is not None and not rules.commands,
     )
     RepositoryAdministration(organization, is_json=json).update(name, given, is_checked=not no_check)
 

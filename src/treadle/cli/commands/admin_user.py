@@ -11,6 +11,11 @@ from treadle.domain.identity import Role
 
 app = typer.Typer(name="user", help="Users and their roles.", no_args_is_help=True)
 key = typer.Typer(name="key", help="API keys.", no_args_is_help=True)
+token = typer.Typer(
+    name="token", help="The same as key; and the tokens that keys are exchanged for.", no_args_is_help=True
+)
+sessions = typer.Typer(name="sessions", help="Where users are signed in.", no_args_is_help=True)
+app.add_typer(sessions)
 
 RoleOption = Annotated[
     Role, typer.Option("--role", case_sensitive=False, help="What it may do there: `treadle admin roles` says.")
@@ -111,7 +116,16 @@ def password(
     UserAdministration(is_json=False).password(email, None if remove else given or asked_password())
 
 
+@sessions.command("revoke")
+def revoke_sessions(email: Email) -> None:
+    """Sign a user out of the page, everywhere. Running services notice within seconds."""
+    from treadle.cli.administration_users import UserAdministration
+
+    UserAdministration(is_json=False).end_sessions(email)
+
+
 @key.command("create")
+@token.command("create")
 def create_key(
     email: Annotated[str, typer.Option("--user", metavar="EMAIL", help="Whose key it is.")],
     organization: Org = 1,
@@ -130,6 +144,7 @@ def create_key(
 
 
 @key.command("list")
+@token.command("list")
 def list_keys(organization: Org = 1, json: options.Json = False) -> None:
     """List an organization's keys, without the keys themselves."""
     from treadle.cli.administration_users import KeyAdministration
@@ -143,3 +158,22 @@ def revoke_key(key_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     from treadle.cli.administration_users import KeyAdministration
 
     KeyAdministration(is_json=False).revoke(key_id)
+
+
+@token.command("revoke")
+def revoke_token(
+    key_id: Annotated[int | None, typer.Argument(metavar="ID", help="A key, as `key revoke` takes it.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="EMAIL", help="All JWTs that this user has; its keys stay.")
+    ] = None,
+) -> None:
+    """Make a key useless, or all JWTs of a user. Running services notice within seconds."""
+    from treadle.cli.administration_users import KeyAdministration
+
+    if (key_id is None) == (user is None):
+        raise typer.BadParameter("give the ID of a key, or --user.")
+    administration = KeyAdministration(is_json=False)
+    if key_id is not None:
+        administration.revoke(key_id)
+    if user is not None:
+        administration.revoke_tokens(user)

@@ -18,6 +18,15 @@ Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", he
 Wait = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Follow it to its end, or only say its number. Ctrl-C leaves it going.")
 ]
+NewMaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="USD",
+        help="Another budget, for all that it has cost and will.",
+        show_default="the one that it has",
+    ),
+]
 Organization = Annotated[
     int | None, typer.Option("--org", metavar="N", help="The organization.", show_default="the key's own")
 ]
@@ -47,6 +56,10 @@ def run(
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Kept with the run. Repeatable.")
     ] = None,
+    max_cost: options.MaxCost = None,
+    network: options.Network = None,
+    validate: options.Validate = None,
+    validate_tries: options.ValidateTries = None,
     wait: Wait = True,
     json: options.Json = False,
     org: Organization = None,
@@ -63,6 +76,9 @@ def run(
         model=model,
         agent_type=agent_type,
         metadata=metadata or (),
+        max_cost_usd=options.budget(max_cost) if max_cost is not None else None,
+        network=str(options.policy(network)) if network is not None else None,
+        validation=options.validation(validate, validate_tries),
         waits=wait,
     )
 
@@ -71,6 +87,7 @@ def resume_run(
     run_id: RunNumber,
     prompt: Prompt,
     image: Images = None,
+    max_cost: NewMaxCost = None,
     wait: Wait = True,
     json: options.Json = False,
     org: Organization = None,
@@ -80,13 +97,20 @@ def resume_run(
     """Give an agent run another prompt: same branch, same conversation. One that goes on takes it up afterwards."""
     from treadle.cli.agents import Agents
 
-    Agents(url, api_key, org, is_json=json).resume(run_id, prompt, images=image or (), waits=wait)
+    Agents(url, api_key, org, is_json=json).resume(
+        run_id,
+        prompt,
+        images=image or (),
+        max_cost_usd=options.budget(max_cost) if max_cost is not None else None,
+        waits=wait,
+    )
 
 
 def resume(
     run_id: RunNumber,
     prompt: Prompt,
     image: Images = None,
+    max_cost: NewMaxCost = None,
     wait: Wait = True,
     json: options.Json = False,
     org: Organization = None,
@@ -94,7 +118,7 @@ def resume(
     api_key: options.Key = None,
 ) -> None:
     """Give an agent run another prompt; short for `agent resume`."""
-    resume_run(run_id, prompt, image, wait, json, org, url, api_key)
+    resume_run(run_id, prompt, image, max_cost, wait, json, org, url, api_key)
 
 
 def list_runs(

@@ -27,6 +27,8 @@ def start(
     step: options.Steps = None,
     analysis: options.Analyses = None,
     plan: options.PlanFile = None,
+    var: options.Variables = None,
+    repository_plan: options.RepositoryPlan = None,
     engine: options.Engine = None,
     guidelines: options.Guidelines = None,
     file: options.Files = None,
@@ -36,13 +38,53 @@ def start(
     http_credentials_file: options.HttpFile = None,
     engine_key_env: options.EngineKeyEnv = None,
     engine_key_file: options.EngineKeyFile = None,
+    max_cost: options.MaxCost = None,
+    network: options.Network = None,
+    validate: options.Validate = None,
+    validate_tries: options.ValidateTries = None,
     diff: Annotated[bool, typer.Option("--diff", help="Let the finished run carry its diff.")] = False,
     follow: Annotated[bool, typer.Option("--watch", "-w", help="Watch it to its end.")] = False,
     json: options.Json = False,
     url: options.Url = DEFAULT_URL,
     api_key: options.Key = None,
 ) -> None:
-    """Start a run on the service; takes what `run` takes."""
+    """Start a run on the service; takes what `run` takes, and plans that repositories hold themselves."""
+    from treadle.cli.remote_runs import Remote
+
+    remote = Remote(url, api_key, is_json=json)
+    over = {
+        "--step": step,
+        "--analysis": analysis,
+        "--structured": structured,
+        "--engine": engine,
+        "--guidelines": guidelines,
+        "--network": network,
+        "--validate": validate,
+        "--validate-tries": validate_tries,
+        "--ssh-key": ssh_key,
+        "--http-credentials-env": http_credentials_env,
+        "--http-credentials-file": http_credentials_file,
+        "--engine-key-env": engine_key_env,
+        "--engine-key-file": engine_key_file,
+    }
+    given = [name for name, value in over.items() if value]
+    if repository_plan is not None or (plan is not None and not given):
+        from treadle.cli.plans import plan_wish
+
+        planned = plan_wish(
+            plan,
+            repository_plan,
+            [*given, *(["--plan"] if plan is not None else [])],
+            repo=repo,
+            source=source,
+            branch=branch,
+            variables=var,
+            files=file,
+            max_cost=max_cost,
+            wants_diff=diff,
+        )
+        remote.start(planned, wants_diff=diff, follows=follow)
+        return
     wanted = wish(
         ctx,
         repo=repo,
@@ -60,10 +102,13 @@ def start(
         http_file=http_credentials_file,
         key_env=engine_key_env,
         key_file=engine_key_file,
+        max_cost=max_cost,
+        network=network,
+        validate=validate,
+        validate_tries=validate_tries,
+        variables=var,
     )
-    from treadle.cli.remote_runs import Remote
-
-    Remote(url, api_key, is_json=json).start(wanted, wants_diff=diff, follows=follow)
+    remote.start(wanted, wants_diff=diff, follows=follow)
 
 
 def list_runs(

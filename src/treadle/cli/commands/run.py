@@ -27,6 +27,7 @@ def run(
     step: options.Steps = None,
     analysis: options.Analyses = None,
     plan: options.PlanFile = None,
+    var: options.Variables = None,
     engine: options.Engine = None,
     model: options.Model = None,
     guidelines: options.Guidelines = None,
@@ -37,6 +38,10 @@ def run(
     http_credentials_file: options.HttpFile = None,
     engine_key_env: options.LocalEngineKeyEnv = None,
     engine_key_file: options.EngineKeyFile = None,
+    max_cost: options.MaxCost = None,
+    network: options.Network = None,
+    validate: options.Validate = None,
+    validate_tries: options.ValidateTries = None,
     diff: options.Diff = None,
     json: options.Json = False,
 ) -> None:
@@ -57,7 +62,12 @@ def run(
         http_file=http_credentials_file,
         key_env=engine_key_env,
         key_file=engine_key_file,
+        max_cost=max_cost,
+        network=network,
+        validate=validate,
+        validate_tries=validate_tries,
+        variables=var,
     )
     from treadle.cli.local_run import Manner, run_locally
 
-    run_locally(wanted, Manner(model=model, diff=diff, is_json=json, is_debug=options.is_debug(ctx)))
+    run_locally(wanted, Manner(model=model or wanted.model, diff=diff, is_json=json, is_debug=options.is_debug(ctx)))
