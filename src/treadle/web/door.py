@@ -25,6 +25,8 @@ from treadle.domain.errors import (
 )
 from treadle.domain.identity import Principal
 from treadle.ports.page import PageSession
+from treadle.services import audit
+from treadle.services.audit import acting, origin
 from treadle.services.sessions import Sessions
 from treadle.web.render import SECURITY_HEADERS, Renderer, View
 
@@ -70,12 +72,17 @@ class Door:
         `most_bytes`: of a form, with its files."""
 
         async def endpoint(request: Request) -> Response:
+            with origin(audit.Door.PAGE, address_of(request)):
+                return await enter(request)
+
+        async def enter(request: Request) -> Response:
             visit: Visit | None = None
             try:
                 _require_bounds(request, most_bytes)
                 visit = await self._visit(request)
                 if visit is None:
                     return self._to_sign_in(request)
+                acting(visit.principal)
                 if request.method not in _SAFE:
                     await self._require_own_form(request, visit.token)
                 return await handler(request, visit)
@@ -92,6 +99,10 @@ class Door:
         """`handler` for anybody, with the same words for what it raises."""
 
         async def endpoint(request: Request) -> Response:
+            with origin(audit.Door.PAGE, address_of(request)):
+                return await enter(request)
+
+        async def enter(request: Request) -> Response:
             try:
                 _require_bounds(request, MAX_FORM_BYTES)
                 if request.method not in _SAFE:
@@ -186,6 +197,11 @@ async def form_of(request: Request) -> FormData:
 def csrf_of(token: str) -> str:
     """What the forms of a session carry; made of its token, which no other site can read."""
     return hmac.digest(token.encode(errors="replace"), b"treadle form", hashlib.sha256).hex()
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from: what `api.front` found out; "" where nobody knows."""
+    return request.client.host if request.client is not None else ""
 
 
 def local_path(text: str | None, default: str = "/runs") -> str:

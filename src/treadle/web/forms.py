@@ -1,14 +1,19 @@
 """Forms as they were filled in: what was written stays, and what is wrong stands beside its field."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.datastructures import FormData
 
 from treadle.domain.errors import InvalidInput, TreadleError
+from treadle.domain.money import dollars
 
 #: Of a number that surely fits a BIGINT.
 _DIGITS = 18
+
+#: US dollars, as people write them.
+_AMOUNT = re.compile(r"\$?\s*([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,21 @@ def text_of(form: FormData, name: str) -> str:
 def number_of(text: str) -> int | None:
     """An id; None for what is none that a database could hold."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+
+
+def amount_of(text: str) -> float | None:
+    """US dollars; None where nothing is written. Raises ValueError with a sentence."""
+    if not text:
+        return None
+    found = _AMOUNT.fullmatch(text)
+    if found is None:
+        raise ValueError("Must be an amount in US dollars, such as 0.50.")
+    return float(found[1])
+
+
+def amount_text(amount: float | None) -> str:
+    """What `amount_of` reads."""
+    return "" if amount is None else dollars(amount).removeprefix("$").replace(",", "")
 
 
 def is_checked(form: FormData, name: str) -> bool:

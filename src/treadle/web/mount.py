@@ -13,6 +13,8 @@ from treadle.web.assets import asset_routes
 from treadle.web.door import Door, see_other
 from treadle.web.pages import (
     account,
+    audit,
+    automation,
     diff,
     keys,
     members,
@@ -38,8 +40,10 @@ PAGES: Sequence[Callable[[Site], Sequence[Route]]] = (
     settings_page.routes,
     members.routes,
     keys.routes,
+    audit.routes,
     repositories.routes,
     usage.routes,
+    automation.routes,
     system.routes,
     runs.routes,
     new_run.routes,

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import Response
 
+from treadle.domain.money import dollars
 from treadle.ports import Clock
 from treadle.version import __version__
 from treadle.web import text
@@ -61,6 +62,7 @@ class Renderer:
             "one_line": text.one_line,
             "duration": text.duration,
             "money": text.money,
+            "dollars": dollars,
             "count": text.count,
             "ago": self._ago,
         }

@@ -4,10 +4,11 @@ An input may have any shape; one that is not what its tool should have is shown 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from itertools import takewhile
 
 from markupsafe import Markup
 
@@ -16,7 +17,8 @@ from treadle.web.pages.diff.highlighting import highlight
 from treadle.web.pages.diff.markup import code
 from treadle.web.text import clipped
 
-#: Lines of an edit, on each side, that are compared; a longer one is shown as its old lines and then its new ones.
+#: Lines of an edit, on each side, that are compared, beside those that both begin and end with; a longer one is shown
+#: as its old lines and then its new ones.
 MAX_COMPARED_LINES = 400
 
 #: Edits of one call, and fields of one input, that are shown.
@@ -27,6 +29,8 @@ MAX_CODE = 8_000
 
 #: Unchanged lines around a change.
 _CONTEXT = 2
+
+_NOT_COMPARED = "Too many lines to compare: the old ones, and then the new ones."
 
 
 class BlockKind(StrEnum):
@@ -93,10 +97,17 @@ def pretty(value: JsonValue) -> str:
 
 
 def small_diff(old: str, new: str) -> Sequence[tuple[str, str]]:
-    """Rows of sign (` `, `-`, `+`, `…`) and line."""
+    """Rows of sign (` `, `-`, `+`, `…`) and line. Of what is too long to be compared, the first says so."""
     before, after = old.split("\n"), new.split("\n")
-    if max(len(before), len(after)) > MAX_COMPARED_LINES:
-        return [("-", line) for line in before] + [("+", line) for line in after]
+    if before == after:
+        return []
+    head = _alike(before, after)
+    tail = _alike(reversed(before[head:]), reversed(after[head:]))
+    if max(len(before), len(after)) - head - tail > MAX_COMPARED_LINES:
+        removed, added = before[head : len(before) - tail], after[head : len(after) - tail]
+        return [("…", _NOT_COMPARED), *(("-", line) for line in removed), *(("+", line) for line in added)]
+    first, last = max(head - _CONTEXT, 0), max(tail - _CONTEXT, 0)
+    before, after = before[first : len(before) - last], after[first : len(after) - last]
     rows: list[tuple[str, str]] = []
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     for number, group in enumerate(matcher.get_grouped_opcodes(_CONTEXT)):
@@ -108,6 +119,12 @@ def small_diff(old: str, new: str) -> Sequence[tuple[str, str]]:
                 continue
             rows += [("-", line) for line in before[start:end]] + [("+", line) for line in after[new_start:new_end]]
     return rows
+
+
+def _alike(before: Iterable[str], after: Iterable[str]) -> int:
+    """How many lines they begin with alike."""
+    pairs = zip(before, after, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 _Made = tuple[Sequence[Block], frozenset[str]] | None

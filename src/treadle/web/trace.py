@@ -16,9 +16,10 @@ from enum import StrEnum
 from treadle.domain.events import Event, EventType, JsonValue
 from treadle.domain.states import Phase
 from treadle.web.prose import Part, prose
+from treadle.web.said import Said, text_of
 from treadle.web.text import clipped
 from treadle.web.tool_input import Block, blocks, pretty, summary
-from treadle.web.trace_words import WORDS, Said, text_of
+from treadle.web.trace_words import WORDS
 
 #: Calls that have begun and not ended, which a trace remembers.
 MAX_OPEN_CALLS = 1_000
@@ -54,8 +55,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """`title` is ours, `detail` and `body` are others' texts; `tone` is "", good, bad, warn or busy. `link`: below the
-    run's page, with what it is called; or another site's address. `clipped`: characters that the event itself lost."""
+    """`title` is ours, `detail` and `body` are others' texts; `tone` is "", good, bad, warn, busy or quiet. `link`:
+    below the run's page, with what it is called; or another site's address. `clipped`: characters that the event itself
+    lost."""
 
     number: int
     kind: ItemKind
@@ -80,6 +82,7 @@ _BODIES = {
     EventType.ENGINE_TEXT: ItemKind.TEXT,
     EventType.ENGINE_THOUGHT: ItemKind.THOUGHT,
     EventType.SETUP_OUTPUT: ItemKind.OUTPUT,
+    EventType.VALIDATION_OUTPUT: ItemKind.OUTPUT,
 }
 
 
@@ -97,7 +100,7 @@ class Trace:
                 return self._started(event)
             case EventType.TOOL_FINISHED:
                 return self._finished(event)
-            case EventType.ENGINE_TEXT | EventType.ENGINE_THOUGHT | EventType.SETUP_OUTPUT:
+            case _ if event.type in _BODIES:
                 text = text_of(event.data, "text")
                 self._last_text = text if event.type is EventType.ENGINE_TEXT else self._last_text
                 return _item(event, _BODIES[event.type], body=text)

@@ -1,38 +1,16 @@
 """What each kind of event is called in a trace, in plain words. Data may have any shape: what lacks is not told."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from treadle.domain.events import EventType, JsonObject
 from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.web.said import Said, number_of, text_of
 from treadle.web.text import count, duration, money
+from treadle.web.trace_trust_words import TRUST_WORDS
 
 #: Characters of a commit's name that are shown.
 SHORT_SHA = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """`title` is ours; `detail` (a line) and `body` are others' texts."""
-
-    title: str
-    detail: str = ""
-    body: str = ""
-    tone: str = ""
-    link: tuple[str, str] | None = None
-
-
-def text_of(data: JsonObject, name: str) -> str:
-    value = data.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def number_of(data: JsonObject, name: str) -> float:
-    """0 for what is none."""
-    value = data.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and isinstance(value, int | float) and abs(value) < 1e15 else 0  # noqa: PLR2004 - as engines' lines
 
 
 def outside(url: str) -> str | None:
@@ -197,6 +175,21 @@ def _setup_reused(data: JsonObject) -> Said:
     return Said("What the setup commands made is reused", duration(number_of(data, "durationMs") / 1000))
 
 
+def _validation_started(data: JsonObject) -> Said:
+    attempt = int(number_of(data, "attempt"))
+    return Said("Validation", text_of(data, "command") + (f", attempt {attempt}" if attempt > 1 else ""), tone="busy")
+
+
+def _validation_finished(data: JsonObject) -> Said:
+    code, named = data.get("exitCode"), text_of(data, "command")
+    took = duration(number_of(data, "durationMs") / 1000)
+    if code == 0:
+        return Said(f"{named} passed", took, tone="good")
+    if isinstance(code, int):
+        return Said(f"{named} failed with exit code {code}", took, tone="bad")
+    return Said(f"{named} was ended", text_of(data, "reason") or took, tone="bad")
+
+
 def _setup_stored(data: JsonObject) -> Said:
     return Said("Setup commands were kept with the repository", _many(number_of(data, "lines"), "line"), tone="good")
 
@@ -266,6 +259,8 @@ WORDS: Mapping[EventType, Callable[[JsonObject], Said]] = {
     EventType.SETUP_STARTED: _setup_started,
     EventType.SETUP_FINISHED: _setup_finished,
     EventType.SETUP_REUSED: _setup_reused,
+    EventType.VALIDATION_STARTED: _validation_started,
+    EventType.VALIDATION_FINISHED: _validation_finished,
     EventType.SETUP_COMMANDS_STORED: _setup_stored,
     EventType.PULL_REQUEST_OPENED: _pull_opened,
     EventType.PULL_REQUEST_FAILED: _pull_failed,
@@ -276,6 +271,7 @@ WORDS: Mapping[EventType, Callable[[JsonObject], Said]] = {
     EventType.GIT_PUSHED: _pushed,
     EventType.DIFF_READY: _diff,
     EventType.ARTIFACT_KEPT: _kept,
+    **TRUST_WORDS,
 }
 
 #: Words for the phases, in a line of stages.

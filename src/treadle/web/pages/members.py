@@ -21,6 +21,7 @@ DONE = {
     "added": "The member is added.",
     "role": "The role is changed.",
     "removed": "The member is removed.",
+    "signed-out": "The member is signed out everywhere: its sessions and tokens count no more.",
 }
 
 _NEW = Form("new", {"role": Role.MEMBER, "with_key": "1"})
@@ -35,6 +36,7 @@ def routes(site: Site) -> Sequence[Route]:
         Route(PATH, page(pages.add), methods=["POST"]),
         Route(f"{PATH}/{{id:int}}/role", page(pages.set_role), methods=["POST"]),
         Route(f"{PATH}/{{id:int}}/remove", page(pages.remove), methods=["POST"]),
+        Route(f"{PATH}/{{id:int}}/sign-out", page(pages.sign_out), methods=["POST"]),
     ]
 
 
@@ -79,6 +81,14 @@ class _Pages:
         except Conflict as error:
             return await self._page(visit, trouble=error.sentence(), status=409)
         return see_other(f"{PATH}?done=removed")
+
+    async def sign_out(self, request: Request, visit: Visit) -> Response:
+        """Everywhere: all sessions, of every organization, and all tokens. API keys stay."""
+        require(visit.principal, Permission.ADMINISTER)
+        services, user_id = self.site.services, request.path_params["id"]
+        await services.tokens.revoke(visit.principal, user_id)
+        await services.sessions.revoke_all(visit.principal, user_id)
+        return see_other(f"{PATH}?done=signed-out")
 
     async def _page(
         self,

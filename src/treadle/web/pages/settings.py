@@ -13,13 +13,18 @@ from treadle.domain.identity import Organization
 from treadle.domain.permissions import Permission, may, require
 from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName
+from treadle.services.budgets import BudgetChange
 from treadle.web.door import Visit, form_of, see_other
-from treadle.web.forms import Form, filled, is_checked, lines_of, number_of, refused, text_of
+from treadle.web.forms import Form, amount_of, amount_text, filled, is_checked, lines_of, number_of, refused, text_of
 from treadle.web.site import Site
 
 PATH = "/settings"
 
-DONE = {"organization": "The organization is changed.", "rules": "The rules are changed, for later runs."}
+DONE = {
+    "organization": "The organization is changed.",
+    "rules": "The rules are changed, for later runs.",
+    "budgets": "The budgets are changed: that of the month for all runs at once, the other for later ones.",
+}
 
 #: The form's fields, each with what the service calls it.
 _FIELDS = {
@@ -29,12 +34,16 @@ _FIELDS = {
     "repository": "default_repository",
 }
 
+#: Those of the budgets.
+_BUDGETS = {"max_cost": "default_max_cost_usd", "monthly_cost": "monthly_cost_usd"}
+
 
 def routes(site: Site) -> Sequence[Route]:
     pages, page = _Pages(site), site.door.page
     return [
         Route(PATH, page(pages.show), methods=["GET"]),
         Route(f"{PATH}/organization", page(pages.save), methods=["POST"]),
+        Route(f"{PATH}/budgets", page(pages.save_budgets), methods=["POST"]),
         Route(f"{PATH}/rules", page(pages.save_rules), methods=["POST"]),
         Route(f"{PATH}/my-rules", page(pages.save_my_rules), methods=["POST"]),
     ]
@@ -56,6 +65,16 @@ class _Pages:
         except InvalidInput as error:
             return await self._page(visit, general=refused(filled("general", form), error, _FIELDS), status=400)
         return see_other(f"{PATH}?done=organization")
+
+    async def save_budgets(self, request: Request, visit: Visit) -> Response:
+        require(visit.principal, Permission.ADMINISTER)
+        form = await form_of(request)
+        try:
+            await self.site.services.budgets.set(visit.principal, _budgets(form))
+        except InvalidInput as error:
+            shown = refused(filled("budgets", form), error, _BUDGETS)
+            return await self._page(visit, budgets=shown, status=400)
+        return see_other(f"{PATH}?done=budgets#budgets")
 
     async def save_rules(self, request: Request, visit: Visit) -> Response:
         require(visit.principal, Permission.ADMINISTER)
@@ -83,6 +102,7 @@ class _Pages:
         visit: Visit,
         *,
         general: Form | None = None,
+        budgets: Form | None = None,
         rules: Form | None = None,
         mine: Form | None = None,
         done: str | None = None,
@@ -105,6 +125,7 @@ class _Pages:
             engines=[("", "As the service is set"), *((engine.value, engine.value) for engine in EngineName)],
             repositories=[("", "None"), *_choices(repositories)],
             general=general or Form("general", _values(organization)),
+            budgets=budgets or Form("budgets", _amounts(organization)),
             rules=rules or Form("org-rules", {"rules": organization.rules or ""}),
             mine=mine or Form("my-rules", {"rules": user.rules or ""}),
         )
@@ -123,6 +144,26 @@ def _values(organization: Organization) -> Mapping[str, str]:
         "pull_requests": "1" if organization.is_pr_creation_enabled else "",
         "rule_files": "1" if organization.is_rules_detection_enabled else "",
     }
+
+
+def _amounts(organization: Organization) -> Mapping[str, str]:
+    return {
+        "max_cost": amount_text(organization.default_max_cost_usd),
+        "monthly_cost": amount_text(organization.monthly_cost_usd),
+    }
+
+
+def _budgets(form: FormData) -> BudgetChange:
+    """Empty is none. Raises InvalidInput."""
+    amounts, faults = dict[str, float | None](), dict[str, list[str]]()
+    for ours, theirs in _BUDGETS.items():
+        try:
+            amounts[ours] = amount_of(text_of(form, ours))
+        except ValueError as error:
+            faults[theirs] = [str(error)]
+    if faults:
+        raise InvalidInput(faults, "The budgets cannot be changed.")
+    return BudgetChange(amounts["max_cost"], amounts["monthly_cost"])
 
 
 def _changed(found: Organization, form: FormData) -> Organization:

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from treadle.domain.errors import TooManyRequests, Unauthenticated
 from treadle.services.sessions import SignedIn, Visitor
-from treadle.web.door import COOKIE, Visit, form_of, local_path, see_other
+from treadle.web.door import COOKIE, Visit, address_of, form_of, local_path, see_other
 from treadle.web.forms import Form, filled, text_of
 from treadle.web.render import View
 from treadle.web.site import Site
@@ -34,8 +34,8 @@ def routes(site: Site) -> Sequence[Route]:
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Who tries to sign in. The address is that of the connection: what a header says of it, anybody can write."""
-    return Visitor(request.client.host if request.client else "", request.headers.get("user-agent", ""))
+    """Who tries to sign in."""
+    return Visitor(address_of(request), request.headers.get("user-agent", ""))
 
 
 def way_on(path: str | None) -> str:

@@ -1,6 +1,6 @@
-"""/usage: what runs cost and used over time, by user and by repository; the period is in the address."""
+"""/costs: what runs cost and used over time, by user and by repository; the period is in the address."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -20,10 +20,13 @@ from treadle.web.pages.runs.rows import short_address
 from treadle.web.site import Site
 from treadle.web.text import count, money
 
-PATH = "/usage"
+PATH = "/costs"
 
 #: What the period may be at a click, in days.
 PERIODS = (7, 30, 90, 365)
+
+#: What the view by month shows, with the one that it is.
+MONTHS = 12
 
 #: Longer periods are drawn by the week, in days.
 DAILY_DAYS = 100
@@ -41,11 +44,12 @@ def routes(site: Site) -> Sequence[Route]:
 
 @dataclass(frozen=True, slots=True)
 class _Period:
-    """`days` None: two dates of one's own."""
+    """`days` None: two dates of one's own, or months."""
 
     first: date | None
     last: date | None
-    days: int | None
+    days: int | None = None
+    by: UsageBy = UsageBy.DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +57,21 @@ class _Page:
     site: Site
 
     async def show(self, request: Request, visit: Visit) -> Response:
-        """`?days=`, or `?first=&last=`; `?whose=own`: the caller's alone, whatever it may see."""
+        """`?days=`, or `?first=&last=`, or `?by=month`; `?whose=own`: the caller's alone, whatever it may see."""
         query, sees_all = request.query_params, may(visit.principal, Permission.RUNS_OF_OTHERS)
         is_own = query.get("whose") == "own" or not sees_all
         trouble, status = None, 200
         try:
-            period = self._period(query.get("days", ""), query.get("first", ""), query.get("last", ""))
-            by_day = await self._report(visit, period, UsageBy.DAY, is_own=is_own)
+            period = self._period(query)
+            by_day = await self._report(visit, period, period.by, is_own=is_own)
         except InvalidInput as error:
             trouble, status = " ".join(said for faults in error.faults.values() for said in faults), 400
-            period = self._period("30", "", "")
+            period = self._period({})
             by_day = await self._report(visit, period, UsageBy.DAY, is_own=is_own)
         by_user = await self._report(visit, period, UsageBy.USER, is_own=is_own) if not is_own else None
         by_repository = await self._report(visit, period, UsageBy.REPOSITORY, is_own=is_own)
-        rows = _weekly(by_day.rows) if len(by_day.rows) > DAILY_DAYS else by_day.rows
+        is_weekly = len(by_day.rows) > DAILY_DAYS
+        rows = _weekly(by_day.rows) if is_weekly else by_day.rows
         return self.site.renderer.page(
             "usage.html",
             replace(visit.view, path=PATH),
@@ -74,7 +79,9 @@ class _Page:
             trouble=trouble,
             report=by_day,
             rows=rows,
-            is_weekly=len(by_day.rows) > DAILY_DAYS,
+            unit="month" if period.by is UsageBy.MONTH else "week" if is_weekly else "day",
+            budget=await self.site.services.budgets.report(visit.principal),
+            may_administer=may(visit.principal, Permission.ADMINISTER),
             users=_named(by_user, lambda key, names: names.get(key, "somebody who left")),
             repositories=_named(by_repository, lambda key, _: short_address(key)),
             more_users=max(0, len(by_user.rows) - SHOWN_ROWS) if by_user else 0,
@@ -83,14 +90,18 @@ class _Page:
             runs_chart=_runs_chart(rows),
             periods=PERIODS,
             days=period.days,
+            query=_query(period, by_day),
             is_own=is_own,
             sees_all=sees_all,
         )
 
-    def _period(self, days: str, first: str, last: str) -> _Period:
+    def _period(self, query: Mapping[str, str]) -> _Period:
         """Raises InvalidInput."""
+        days, first, last, by = (query.get(name, "") for name in ("days", "first", "last", "by"))
+        if by:
+            return self._months(by)
         if first or last:
-            return _Period(_day(first, "first"), _day(last, "last"), None)
+            return _Period(_day(first, "first"), _day(last, "last"))
         known = {str(each): each for each in PERIODS}
         if days and days not in known:
             raise InvalidInput({"days": ["There is no such period."]})
@@ -98,10 +109,24 @@ class _Page:
         today = self.site.services.clock.now().date()
         return _Period(today - timedelta(days=length - 1), today, length)
 
+    def _months(self, by: str) -> _Period:
+        if by != UsageBy.MONTH:
+            raise InvalidInput({"by": ["There is no such view."]})
+        today = self.site.services.clock.now().date()
+        year, month = divmod(today.year * 12 + today.month - MONTHS, 12)
+        return _Period(date(year, month + 1, 1), today, by=UsageBy.MONTH)
+
     async def _report(self, visit: Visit, period: _Period, by: UsageBy, *, is_own: bool) -> UsageReport:
         return await self.site.services.usage.report(
             visit.principal, by=by, first=period.first, last=period.last, is_own=is_own
         )
+
+
+def _query(period: _Period, report: UsageReport) -> str:
+    """The period, in an address."""
+    if period.by is UsageBy.MONTH:
+        return "by=month"
+    return f"days={period.days}" if period.days else f"first={report.first}&last={report.last}"
 
 
 def _day(text: str, field: str) -> date | None:
@@ -154,6 +179,8 @@ def _runs_chart(rows: Sequence[UsageRow]) -> Markup:
 
 
 def _short(day: str) -> str:
+    if len(day) == len("2026-11"):
+        return date.fromisoformat(f"{day}-01").strftime("%b %y")
     return date.fromisoformat(day).strftime("%d %b").lstrip("0")
 
 

@@ -78,13 +78,19 @@ export function swap(html) {
   template.innerHTML = html;
   for (const part of [...template.content.children]) {
     const present = part.id ? document.getElementById(part.id) : null;
+    const { append, sorted } = part.dataset;
+    delete part.dataset.append;
+    delete part.dataset.sorted;
     if (present !== null) replace(present, part);
-    else if (part.dataset.append) document.getElementById(part.dataset.append)?.append(part);
-    else if (part.dataset.sorted) insert(document.getElementById(part.dataset.sorted), part);
+    else if (append) document.getElementById(append)?.append(part);
+    else if (sorted) insert(document.getElementById(sorted), part);
   }
 }
 
+// What is the same stays: a stream begins with all that the page shows, and who presses a button just then would have
+// pressed one that is gone.
 function replace(before, after) {
+  if (before.isEqualNode(after)) return;
   const focused = before.contains(document.activeElement) ? document.activeElement : null;
   keepState(before, after);
   before.replaceWith(after);

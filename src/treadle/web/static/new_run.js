@@ -154,6 +154,16 @@ repository.addEventListener("change", () => {
 showAddress();
 void offerBranches();
 
+// ---- what it may connect to, if the run says nothing
+
+const usual = form.querySelector("[data-usual]:not(option)");
+const showUsual = () => {
+  const said = repository.selectedOptions[0]?.dataset.usual;
+  if (said) usual.textContent = said;
+};
+repository.addEventListener("change", showUsual);
+showUsual();
+
 // ---- files
 
 const input = document.getElementById("run-files");

@@ -86,6 +86,7 @@ pane.addEventListener("click", (event) => {
 async function earlier(link) {
   if (link.hasAttribute("aria-busy")) return;
   link.setAttribute("aria-busy", "true");
+  isFollowing = false; // however long the answer takes: who asks for what was before is not at the end
   try {
     const answer = await fetch(link.dataset.earlier);
     if (!answer.ok || answer.redirected) throw new Error("no answer");

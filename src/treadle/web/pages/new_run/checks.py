@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from treadle.domain.credentials import ClaudeSource, EngineCredential, GitCredentials
+from treadle.domain.errors import InvalidInput
 from treadle.domain.git_url import check_branch, check_url, split_credentials
 from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName, RunDraft, RunSource, StepDraft
+from treadle.domain.validation import ValidationRules
 from treadle.services.agents import branch_words, model_faults
 from treadle.services.credentials import check_ssh_key, read_ssh_key
 from treadle.services.run_rules import (
@@ -24,7 +26,10 @@ from treadle.services.run_rules import (
     token_fault,
 )
 from treadle.services.runs import RunRequest
+from treadle.web.forms import amount_of
+from treadle.web.network import policy_of
 from treadle.web.pages.new_run.wish import Wish
+from treadle.web.validation import rules_of
 
 _Rule = Callable[[str], str | None]
 
@@ -60,7 +65,31 @@ def faults_of(wish: Wish, repository: Repository | None, *, allow_local: bool) -
     check("model", *model_faults(wish.model).get("model", ()))
     if wish.api_key:
         check("api_key", _said(wish.api_key, MAX_TOKEN, token_fault))
+    _check_bounds(wish, check)
     return found
+
+
+def _check_bounds(wish: Wish, check: Callable[..., None]) -> None:
+    """What it may cost and connect to, and what must pass, as far as it can be read."""
+    try:
+        amount_of(wish.max_cost)
+    except ValueError as error:
+        check("max_cost", str(error))
+    try:
+        policy_of(wish.network, wish.hosts)
+    except InvalidInput as error:
+        for name, said in error.faults.items():
+            check(name, *said)
+    try:
+        validation_of(wish)
+    except InvalidInput as error:
+        for name, said in error.faults.items():
+            check(name, *said)
+
+
+def validation_of(wish: Wish) -> ValidationRules | None:
+    """Raises InvalidInput."""
+    return rules_of(wish.validate, wish.tries, is_none=wish.is_unvalidated)
 
 
 def _check_address(wish: Wish, check: Callable[..., None], *, allow_local: bool) -> None:
@@ -103,6 +132,9 @@ def request_of(wish: Wish, repository: Repository | None) -> RunRequest:
             repository_id=repository.id if repository is not None else None,
             source=RunSource.CHAT,
             opens_pull_request=wish.opens_pull_request,
+            max_cost_usd=amount_of(wish.max_cost),
+            network=policy_of(wish.network, wish.hosts),
+            validation=validation_of(wish),
         ),
         git=GitCredentials() if repository is not None else _credentials(wish, in_url),
         claude=EngineCredential(ClaudeSource.CLIENT_API_KEY, api_key=wish.api_key) if wish.api_key else None,
@@ -119,7 +151,8 @@ def described(wish: Wish) -> Mapping[str, object]:
 
 _COUNTING: Sequence[str] = (
     *("repository", "url", "http", "ssh_key", "source", "work", "guidelines", "engine", "model", "api_key"),
-    *("opens_pull_request", "generate_diff"),
+    *("max_cost", "network", "hosts", "opens_pull_request", "generate_diff"),
+    *("validate", "tries", "is_unvalidated"),
 )
 
 

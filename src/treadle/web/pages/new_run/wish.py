@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypedDict
 
 from starlette.datastructures import FormData
 
@@ -12,7 +12,10 @@ from treadle.domain.git_url import split_credentials
 from treadle.domain.plan import Plan
 from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName, Run, StoredFile
-from treadle.web.forms import is_checked
+from treadle.domain.validation import ValidationRules
+from treadle.web.forms import amount_text, is_checked
+from treadle.web.network import values_of
+from treadle.web.validation import validation_values
 
 #: Steps that a form holds at most, so that one can see what is too much: those of a long run that is run again, too.
 MAX_FORM_STEPS: Final = 40
@@ -23,8 +26,11 @@ ELSEWHERE: Final = "other"
 _TOKEN: Final = re.compile(r"[\w-]{16,64}", re.ASCII)
 _STEP: Final = re.compile(r"step-([0-9]{1,4})", re.ASCII)
 
+#: Before the names of a pasted plan's variables.
+_VARIABLE: Final = "variable-"
+
 #: What is shown again, and what never is.
-TEXTS: Final = ("source", "work", "guidelines", "engine", "model")
+TEXTS: Final = ("source", "work", "guidelines", "engine", "model", "max_cost", "network", "hosts", "validate", "tries")
 SECRETS: Final = ("http", "ssh_key", "api_key")
 
 
@@ -38,7 +44,8 @@ class StepWish:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """`repository`: an id, ELSEWHERE, or "" before anybody chose. `token`: the same for every time that this form is
-    sent. `files`: those that are uploaded."""
+    sent. `files`: those that are uploaded. `variables`: the values for a plan that is pasted; `validate`, `tries`: as
+    `web.validation` reads them."""
 
     repository: str = ""
     url: str = field(default="", repr=False)
@@ -51,10 +58,17 @@ class Wish:
     engine: str = EngineName.CLAUDE
     model: str = ""
     api_key: str = field(default="", repr=False)
+    max_cost: str = ""
+    network: str = ""
+    hosts: str = ""
     opens_pull_request: bool = False
     generate_diff: bool = True
     files: tuple[StoredFile, ...] = ()
     plan: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    validate: str = ""
+    tries: str = ""
+    is_unvalidated: bool = False
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
     @property
@@ -76,6 +90,8 @@ class Wish:
         shown = {name: getattr(self, name) for name in TEXTS}
         shown |= {"url": split_credentials(self.url)[0], "repository": self.repository, "plan": self.plan}
         shown |= {"pull_request": "1" if self.opens_pull_request else "", "diff": "1" if self.generate_diff else ""}
+        shown |= {"unvalidated": "1" if self.is_unvalidated else ""}
+        shown |= {f"variable-{name}": value for name, value in self.variables.items()}
         return shown | {f"step-{at}": step.text for at, step in enumerate(self.steps)}
 
 
@@ -104,9 +120,16 @@ def wish_of(form: FormData) -> Wish:
         model=text("model").strip(),
         api_key=text("api_key").strip(),
         steps=steps or (StepWish(),),
+        max_cost=text("max_cost").strip(),
+        network=text("network"),
+        hosts=text("hosts"),
         opens_pull_request=is_checked(form, "pull_request"),
         generate_diff=is_checked(form, "diff"),
         plan=text("plan"),
+        variables={name.removeprefix(_VARIABLE): text(name) for name in form if name.startswith(_VARIABLE)},
+        validate=text("validate"),
+        tries=text("tries").strip(),
+        is_unvalidated=is_checked(form, "unvalidated"),
         token=token if _TOKEN.fullmatch(token) else Wish().token,
     )
 
@@ -118,6 +141,7 @@ def on(wish: Wish, repository: Repository) -> Wish:
 
 def again(run: Run, repository: Repository | None, files: Sequence[StoredFile]) -> Wish:
     """What was asked for then. A work branch that was named after the run is left to be named anew."""
+    network = values_of(run.network)
     is_named_by_run = run.branch_work.startswith(f"treadle/{run.id}-")
     return Wish(
         repository=str(repository.id) if repository is not None else ELSEWHERE,
@@ -130,9 +154,13 @@ def again(run: Run, repository: Repository | None, files: Sequence[StoredFile]) 
         guidelines=run.code_guidelines or "",
         engine=run.engine,
         model=run.model or "",
+        max_cost=amount_text(run.max_cost_usd),
+        network=network["network"],
+        hosts=network["hosts"],
         opens_pull_request=run.opens_pull_request,
         generate_diff=run.generate_diff,
         files=tuple(files),
+        **_validation(run.validation),
     )
 
 
@@ -143,16 +171,36 @@ def planned(wish: Wish, plan: Plan, repository: Repository | None) -> Wish:
         wish = replace(wish, repository=chosen, url=plan.repo if repository is None else "")
         if plan.source is None and repository is not None:
             wish = replace(wish, source=repository.default_branch)
+    network = values_of(plan.network) if plan.network is not None else {"network": wish.network, "hosts": wish.hosts}
     engine = next((name for name in EngineName if name.lower() == (plan.engine or "").lower()), plan.engine)
     return replace(
         wish,
         source=plan.source if plan.source is not None else wish.source,
         work=plan.branch if plan.branch is not None else wish.work,
         engine=engine if engine is not None else wish.engine,
+        model=plan.model if plan.model is not None else wish.model,
         guidelines=plan.guidelines if plan.guidelines is not None else wish.guidelines,
+        opens_pull_request=wish.opens_pull_request if plan.opens_pull_request is None else plan.opens_pull_request,
+        generate_diff=wish.generate_diff if plan.wants_diff is None else plan.wants_diff,
         steps=tuple(StepWish(step.text, step.is_commitable, step.is_structured) for step in plan.steps) or wish.steps,
+        max_cost=amount_text(plan.max_cost_usd) if plan.max_cost_usd is not None else wish.max_cost,
+        network=network["network"],
+        hosts=network["hosts"],
         plan="",
+        variables={},
+        **(_validation(plan.validation) if plan.validation is not None else {}),
     )
+
+
+class _Validation(TypedDict, total=False):
+    validate: str
+    tries: str
+    is_unvalidated: bool
+
+
+def _validation(rules: ValidationRules | None) -> _Validation:
+    shown = validation_values(rules)
+    return {"validate": shown["validate"], "tries": shown["tries"], "is_unvalidated": bool(shown["unvalidated"])}
 
 
 def moved(steps: tuple[StepWish, ...], action: str) -> tuple[tuple[StepWish, ...], int]:

@@ -9,11 +9,18 @@ from treadle.services.repository_desk import RepositoryDesk
 from treadle.web.pages.repositories.changes import Changes
 from treadle.web.pages.repositories.lists import Lists
 from treadle.web.pages.repositories.one import One
+from treadle.web.pages.repositories.trust import TrustChanges
 from treadle.web.site import Site
 
 #: What errors say to those who call the API, and what it is on the page.
 _WORDS = (
-    ("Send gitHttpCredentials: user:password or a token.", "Give user:password or a token."),
+    (
+        (
+            "Send gitHttpCredentials with a run (a resume takes none), or register the repository with its own: "
+            "`treadle admin repo add`."
+        ),
+        "Give user:password or a token.",
+    ),
     ("Send gitSshKeyBase64, or the repository's https address.", "Give an SSH key, or the repository's https address."),
     ("Send gitHttpCredentials, or", "Give user:password or a token, or"),
     ("or name the branch with --default-branch", "or name the branch"),
@@ -32,7 +39,7 @@ def routes(site: Site) -> Sequence[Route]:
         allow_local=site.settings.allow_local_repositories,
     )
     lists, one = Lists(site, desk), One(site)
-    changes = Changes(site, desk, one)
+    changes, trust = Changes(site, desk, one), TrustChanges(site, one)
     path = "/repositories/{id:int}"
     posts = {
         "address": changes.address,
@@ -43,6 +50,11 @@ def routes(site: Site) -> Sequence[Route]:
         "check": changes.check,
         "default": changes.default,
         "remove": changes.remove,
+        "network": trust.network,
+        "validation": trust.validation,
+        "secret-scanning": trust.secret_scanning,
+        "secrets": trust.set_secret,
+        "secrets/remove": trust.remove_secret,
         "executions/{execution:int}/analyze": changes.analyze,
     }
     return [

@@ -1,6 +1,7 @@
 """What can be done with a run: stopped, resumed, run again, its branch flagged, shared."""
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -10,18 +11,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from treadle.api.bodies import whole_number
-from treadle.domain.errors import AlreadyFinished, Conflict, InvalidInput, TooLarge
+from treadle.domain.errors import (
+    AllowanceUsedUp,
+    AlreadyFinished,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    TooLarge,
+    TreadleError,
+)
 from treadle.domain.identity import Principal
 from treadle.domain.permissions import Permission, require
 from treadle.domain.run import Run, RunDraft, RunPurpose, RunSource, StepDraft
 from treadle.services.agents import branch_words
 from treadle.services.images import MAX_IMAGES
-from treadle.services.runs import RunRequest
+from treadle.services.runs import Repeatable, RunRequest
 from treadle.services.sharing import DEFAULT_DAYS
 from treadle.web.door import Visit, form_of, see_other
-from treadle.web.forms import filled, refused, text_of
+from treadle.web.forms import amount_of, filled, refused, text_of
 from treadle.web.pages.run.page import RunPage, origin, seen_run
 from treadle.web.site import Site
+
+#: The fields of a follow-up, each with what the service calls it.
+_FOLLOW_UP = {"prompt": "prompt", "images": "images", "max_cost": "max_cost_usd"}
 
 
 class RunActions:
@@ -44,9 +56,10 @@ class RunActions:
         try:
             images = await self._images(form)
             prompt = text_of(form, "prompt").replace("\r\n", "\n")  # as browsers send a line's end
-            await self._services.agents.resume(visit.principal, run.id, prompt, images)
-        except (InvalidInput, Conflict, TooLarge) as error:
-            said = refused(filled("follow-up", form), _gathered(error), {"prompt": "prompt", "images": "images"})
+            asked = (prompt, images, text_of(form, "max_cost"))
+            await self._resume(visit.principal, run, *asked, _once(text_of(form, "token"), (run.id, *asked)))
+        except (InvalidInput, Conflict, TooLarge, AllowanceUsedUp) as error:
+            said = refused(filled("follow-up", form), _gathered(error), _FOLLOW_UP)
             return await self._page.page(request, visit, run, form=said, status=HTTPStatus.BAD_REQUEST)
         finally:
             await form.close()  # its files
@@ -93,6 +106,26 @@ class RunActions:
         await self._services.sharing.revoke(visit.principal, run, request.path_params["link"])
         return _back(run)
 
+    async def _resume(
+        self,
+        principal: Principal,
+        run: Run,
+        prompt: str,
+        images: Sequence[str],
+        max_cost: str,
+        repeatable: Repeatable | None,
+    ) -> None:
+        """A budget that is not the caller's to give is a fault of its field."""
+        budget = _budget(max_cost)
+        try:
+            await self._services.agents.resume(
+                principal, run.id, prompt, images, max_cost_usd=budget, repeatable=repeatable
+            )
+        except Forbidden as error:
+            if budget is None:
+                raise
+            raise InvalidInput({"max_cost_usd": [error.sentence()]}, "The run was not resumed.") from None
+
     async def _allowance(self, run: Run) -> int | None:
         return (await self._services.organizations.get(run.organization_id)).monthly_runs
 
@@ -127,10 +160,28 @@ def _draft_again(run: Run, principal: Principal) -> RunDraft:
         source=RunSource.CHAT,
         metadata=run.metadata,
         opens_pull_request=run.opens_pull_request,
+        max_cost_usd=run.max_cost_usd,
+        network=run.network,
     )
 
 
-def _gathered(error: InvalidInput | Conflict | TooLarge) -> InvalidInput | Conflict | TooLarge:
+def _once(token: str, asked: Sequence[object]) -> Repeatable | None:
+    """The same form sent twice adds one step; what is sent again changed is another."""
+    if not token:
+        return None
+    digest = hashlib.sha256(repr(asked).encode(errors="replace")).hexdigest()
+    return Repeatable(f"page:{token[:64]}:{digest[:32]}", digest)
+
+
+def _budget(text: str) -> float | None:
+    """Raises InvalidInput."""
+    try:
+        return amount_of(text)
+    except ValueError as error:
+        raise InvalidInput({"max_cost_usd": [str(error)]}, "The run was not resumed.") from None
+
+
+def _gathered(error: TreadleError) -> TreadleError:
     """With the faults of `images[2]` as those of the field `images`."""
     if not isinstance(error, InvalidInput):
         return error

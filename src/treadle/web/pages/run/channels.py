@@ -34,10 +34,16 @@ _ONLY_TRACE = frozenset(
         EventType.ENGINE_RETRY,
         EventType.TOOL_STARTED,
         EventType.TOOL_FINISHED,
+        EventType.VALIDATION_STARTED,
+        EventType.VALIDATION_OUTPUT,
+        EventType.VALIDATION_FINISHED,
         EventType.SETUP_STARTED,
         EventType.SETUP_OUTPUT,
         EventType.SETUP_FINISHED,
         EventType.SETUP_REUSED,
+        EventType.NETWORK_CONNECTED,
+        EventType.NETWORK_REFUSED,
+        EventType.SANDBOX_LIMIT,
     }
 )
 

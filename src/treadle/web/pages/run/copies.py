@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from treadle.domain.events import JsonObject, JsonValue
 from treadle.domain.run import EngineName, Run, RunPurpose, Step
+from treadle.web.forms import amount_text
 
 #: Printable for Python, and yet nothing to be seen.
 _UNSEEN = re.compile("[\u115f\u1160\u17b4\u17b5\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
@@ -62,10 +63,12 @@ def _agent(run: Run, step: Step, origin: str) -> Sequence[tuple[str, str]]:
     model = EngineName.DUMMY.lower() if run.engine is EngineName.DUMMY else run.model
     if model:
         body["model"] = model
-    given = [f"repository={run.repository_id}", *([f"model={model!a}"] if model else [])]
+    bounds = _bounds(run)
+    body |= {"max_cost_usd" if name == "maxCostUsd" else name: value for name, value in bounds.items()}
+    given = [f"repository={run.repository_id}", *([f"model={model!a}"] if model else []), *_bounds_of_sdk(run)]
     sdk = _sdk(origin, ["run = client.agents.run(", f"    {step.text!a},", *(f"    {each}," for each in given), ")"])
     cli = ["treadle agent run", f"--url {quoted(origin)}", f"--repo {run.repository_id}"]
-    cli += [f"--model {quoted(model)}"] if model else []
+    cli += [*([f"--model {quoted(model)}"] if model else []), *_bounds_of_cli(run)]
     return [
         ("curl", _curl(f"{origin}/v1/organizations/{run.organization_id}/agent/run", body)),
         ("SDK", f"{sdk}\n    print(run.web_url)"),
@@ -89,6 +92,7 @@ def _process(run: Run, steps: Sequence[Step], origin: str) -> Sequence[tuple[str
         body["codeGuidelines"] = run.code_guidelines
     if run.file_ids:
         body["fileIds"] = [str(each) for each in run.file_ids]
+    body |= _bounds(run)
     forms = [
         ("curl", _curl(f"{origin}/code-generation/processes", body)),
         ("SDK", f"{_sdk(origin, _call(run, steps))}\n    print(process.id)"),
@@ -116,6 +120,7 @@ def _call(run: Run, steps: Sequence[Step]) -> list[str]:
         lines.append(f"    code_guidelines={run.code_guidelines!a},")
     if run.file_ids:
         lines.append(f"    file_ids={[str(each) for each in run.file_ids]},")
+    lines += [f"    {each}," for each in _bounds_of_sdk(run)]
     if run.generate_diff:
         lines.append("    generate_diff_on_completion=True,")
     return [*lines, ")"]
@@ -128,8 +133,29 @@ def _start(run: Run, steps: Sequence[Step], origin: str, *, is_structured: bool)
     words.append(f"--engine={run.engine.value.lower()}")
     if run.code_guidelines:
         words.append(f"--guidelines={quoted(run.code_guidelines)}")
+    words += _bounds_of_cli(run)
     words += ["--structured"] if is_structured else []
     return [*words, *(["--diff"] if run.generate_diff else [])]
+
+
+def _bounds(run: Run) -> dict[str, JsonValue]:
+    """What it may cost and connect to, where it says so itself."""
+    found: dict[str, JsonValue] = {}
+    if run.max_cost_usd is not None:
+        found["maxCostUsd"] = run.max_cost_usd
+    if run.network is not None:
+        found["network"] = run.network.json()
+    return found
+
+
+def _bounds_of_sdk(run: Run) -> list[str]:
+    names = {"maxCostUsd": "max_cost_usd"}
+    return [f"{names.get(name, name)}={value!a}" for name, value in _bounds(run).items()]
+
+
+def _bounds_of_cli(run: Run) -> list[str]:
+    words = [f"--max-cost={amount_text(run.max_cost_usd)}"] if run.max_cost_usd is not None else []
+    return [*words, *([f"--network={quoted(str(run.network))}"] if run.network is not None else [])]
 
 
 def _curl(url: str, body: JsonObject) -> str:

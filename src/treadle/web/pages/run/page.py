@@ -1,5 +1,6 @@
 """The page itself, more of its trace, and what a search finds in it."""
 
+import secrets
 from collections.abc import Mapping
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from treadle.services.sharing import MAX_DAYS
 from treadle.web.door import Visit
 from treadle.web.forms import Form
 from treadle.web.guests import base_of, seen_by_guest
+from treadle.web.pages.run.belongs import batch_of
 from treadle.web.pages.run.copies import copies
 from treadle.web.pages.run.finding import FoundPage, find
 from treadle.web.pages.run.local import LocalPage
@@ -84,12 +86,13 @@ class RunPage:
             base=shown.base,
             window=await window(services.runs, run, first, last),
             found=await self._find(run, query) if searched else None,
+            batch=None if is_guest else await batch_of(self._site, visit.principal, run),
             copies=() if is_guest else copies(run, origin(self._site, request)),
             links=() if is_guest else await services.sharing.list(visit.principal, run),
             share_link=share_link,
             share_error=share_error,
             max_days=MAX_DAYS,
-            form=form or Form("follow-up"),
+            form=form or Form("follow-up", {"token": secrets.token_hex(16)}),
             now=services.clock.now(),
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from treadle.domain.errors import NotFound
+from treadle.domain.events import EventType
 from treadle.domain.git_url import parse
 from treadle.domain.identity import Principal
 from treadle.domain.permissions import Permission, may
@@ -12,6 +13,8 @@ from treadle.domain.repository import PullRequest
 from treadle.domain.run import Artifact, Run, RunPurpose, Step
 from treadle.domain.states import RunStatus, StepStatus
 from treadle.ports import RunFilter
+from treadle.ports.trace import Mark
+from treadle.web.network import policy_in, words
 from treadle.web.pages.run.stages import Stage, stages
 from treadle.web.site import Site
 from treadle.web.trace_words import outside
@@ -27,6 +30,14 @@ _SOURCES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The network policy of the run's latest claim, in words."""
+
+    words: str
+    is_enforced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """`base`: the path that the run's links begin with. `artifacts`: without its diff."""
 
@@ -38,7 +49,8 @@ class Shown:
     pulls: Sequence[tuple[PullRequest, str | None]]
     artifacts: Sequence[Artifact]
     is_flagged: bool
-    last_mark: int
+    held: Held | None
+    is_budget_passed: bool
 
     @property
     def source(self) -> str:
@@ -78,6 +90,11 @@ class Shown:
         return "another run to leave its work branch" if self.run.is_blocked else "the next free worker"
 
     @property
+    def reach(self) -> str | None:
+        """What it may connect to, by its own policy, before a worker has said what holds."""
+        return words(self.run.network) if self.run.network is not None else None
+
+    @property
     def partial_work(self) -> Sequence[Artifact]:
         return [artifact for artifact in self.artifacts if artifact.name.endswith(".patch")]
 
@@ -105,8 +122,26 @@ async def show(site: Site, run: Run, *, base: str | None = None, who: str | None
         pulls=[(pull, outside(pull.url)) for pull in pulls],
         artifacts=[each for each in await services.runs.artifacts_of(run) if not each.name.endswith(_DIFFS)],
         is_flagged=await services.agents.is_flagged(run),
-        last_mark=marks[-1].number if marks else 0,
+        held=await _held(site, run, marks),
+        is_budget_passed=_is_budget_passed(run, marks),
     )
+
+
+async def _held(site: Site, run: Run, marks: Sequence[Mark]) -> Held | None:
+    """None before a worker had it, and when its events are gone."""
+    number = next((mark.number for mark in reversed(marks) if mark.type is EventType.NETWORK_POLICY), None)
+    if number is None:
+        return None
+    found = await site.services.runs.events_of(run.id, after=number - 1, limit=1)
+    policy = policy_in(found[0].data) if found else None
+    return Held(words(policy), found[0].data.get("isEnforced") is True) if policy is not None else None
+
+
+def _is_budget_passed(run: Run, marks: Sequence[Mark]) -> bool:
+    """Whether that is what the run has failed of, since it was last resumed."""
+    said = {EventType.BUDGET_PASSED, EventType.RUN_RESUMED}
+    last = next((mark.type for mark in reversed(marks) if mark.type in said), None)
+    return run.status is RunStatus.FAILED and last is EventType.BUDGET_PASSED
 
 
 async def author(site: Site, run: Run, viewer: Principal) -> str:
