@@ -1,5 +1,6 @@
 """The composition root: the one place where adapters are chosen and everything is built, from the settings."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -12,29 +13,34 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-from treadle import engines, sandbox
+from treadle import egress, engines, gateway, sandbox
 from treadle.api.app import create_app
 from treadle.api.deps import Services
 from treadle.assembly import Foundation, build_services
 from treadle.blobs.places import open_blobs
 from treadle.clock import SystemClock
 from treadle.domain.errors import ConfigurationError, SealKeyMissing, Unavailable
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.run import EngineName
 from treadle.ids import RandomUuids
 from treadle.ports import Blobs, Clock, Queue, Sandbox, Signals, Store, Vault
 from treadle.queues.database import DatabaseQueue, ProcessSignals
+from treadle.runner.chores import ChoreRunner
 from treadle.runner.execute import Ports
 from treadle.runner.limits import Limits
 from treadle.runner.recovery import Sweeper
 from treadle.runner.setup import SetupRules
+from treadle.runner.validation import CommandRules
 from treadle.runner.worker import Worker
+from treadle.services.audit import Audit
 from treadle.services.identity import FirstAdmin, Identity
 from treadle.services.issuers import fetch_jwks
+from treadle.services.renewals import Renewals
 from treadle.services.secrets import EngineDefaults
 from treadle.settings import Settings
 from treadle.store.address import PostgresAddress, parse, sqlite_url
 from treadle.store.sql import SqlStore
-from treadle.vault import AesGcmVault, load_keys
+from treadle.vault import AesGcmVault, key_source
 from treadle.web.mount import add_pages
 from treadle.workspace import GitWorkspaces
 
@@ -78,7 +84,8 @@ async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others
     `tells_others` False: for commands that start and change no run, and so need no broker. Raises ConfigurationError;
     without `wait` also Unavailable."""
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    vault = AesGcmVault(load_keys(settings))
+    # A key store may take a while to answer.
+    vault = await asyncio.to_thread(AesGcmVault.following, key_source(settings))
     async with AsyncExitStack() as stack:
         store = await _store(settings, wait)
         stack.push_async_callback(store.close)
@@ -89,13 +96,14 @@ async def assemble(settings: Settings, *, wait: Wait | None = None, tells_others
             await _once_available(blobs.check, wait)
             _check_key(vault, await _once_available(store.newest_sealed, wait))
         new_uuid = RandomUuids()
-        identity = Identity(store, clock, new_uuid=new_uuid)
+        identity = Identity(store, clock, audit=Audit(store, clock), new_uuid=new_uuid)
         key = settings.bootstrap_api_key
         first_key = key.get_secret_value() if key is not None else None
         first_admin = await _once_available(lambda: identity.bootstrap(first_key), wait)
         foundation = Foundation(store, blobs, vault, queue, signals, controls, clock, new_uuid)
         checks = {"store": store.check, "broker": queue.check, "blobs": blobs.check}
         services = build_services(foundation, settings, identity, fetch=fetch_jwks, checks=checks)
+        stack.push_async_callback(services.webhooks.close)
         yield Parts(settings, store, blobs, vault, queue, signals, controls, clock, new_uuid, services, first_admin)
 
 
@@ -203,6 +211,10 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
         author=(settings.git_author_name, settings.git_author_email),
         pull_requests=parts.services.pull_requests,
         setup=SetupRules.of(settings),
+        commands=CommandRules.of(settings),
+        gateway=gateway.build(settings, parts.clock, Renewals(parts.store, parts.clock, new_uuid=parts.new_uuid)),
+        egress=egress.build(settings),
+        network=NetworkPolicy.parse(settings.network),
     )
     name = f"{socket.gethostname()}:{os.getpid()}"
     return Worker(
@@ -211,6 +223,12 @@ async def worker(parts: Parts, *, box: Sandbox | None = None) -> Worker:
         Limits.of(settings),
         free_bytes=lambda: shutil.disk_usage(settings.data_dir).free,
     )
+
+
+def chore_runner(parts: Parts) -> ChoreRunner:
+    """Does background work; any number may run."""
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return ChoreRunner(name, parts.store, parts.services.chores, parts.clock, Limits.of(parts.settings))
 
 
 def sweeper(parts: Parts) -> Sweeper:

@@ -12,6 +12,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 #: What waits is sent at once when it is more than this; bytes.
 MAX_WAITING = 1 << 16
 
+#: A request's head must have come this long after the connection was made, or after the answer before it, in seconds.
+#: After as long again a look is taken at what has not been read of an answer: the same this often, and nobody reads.
+HEAD_SECONDS = 20.0
+STALLED_LOOKS = 4
+
 Data = bytes | bytearray | memoryview
 
 
@@ -64,7 +69,32 @@ class JoinedWrites(asyncio.Transport):
 
 
 class JoiningHttp(H11Protocol):
-    """To be given to `uvicorn.Config(http=…)`."""
+    """To be given to `uvicorn.Config(http=…)`. It ends the connections of clients that only hold them: those whose next
+    request does not come, and those that read nothing of their answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(JoinedWrites(transport, self.loop))
+        self._line = transport
+        self._idle_since = self.loop.time()
+        self._unread, self._looks = 0, 0
+        self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def _look(self) -> None:
+        """One timer for a connection, and not one for each request: these come by the thousand."""
+        is_idle: bool = getattr(self.cycle, "response_complete", True)  # there is none before the first request
+        left = self._idle_since + HEAD_SECONDS - self.loop.time()
+        unread = self._line.get_write_buffer_size()
+        self._looks = self._looks + 1 if unread and unread == self._unread else 0
+        self._unread = unread
+        if (is_idle and left <= 0) or self._looks >= STALLED_LOOKS:
+            self._line.abort()
+        else:
+            self._watch = self.loop.call_later(left if is_idle else HEAD_SECONDS, self._look)

@@ -19,7 +19,7 @@ from treadle.settings import Settings
 __all__ = ["MASK", "Redactor", "configure", "redact_live", "redacting", "run_context", "secrets_of"]
 
 #: Libraries whose information is our noise: one line a request, a migration or a connection.
-_QUIET = ("alembic", "asyncio", "httpcore2", "httpx2", "sqlalchemy", "urllib3")
+_QUIET = ("alembic", "asyncio", "httpcore2", "httpx2", "mcp", "sqlalchemy", "urllib3")
 
 #: Libraries that report each lost connection and each try to make it again, with tracebacks: our own lines say it once.
 _SILENT = ("aio_pika", "aiormq")

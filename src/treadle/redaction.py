@@ -2,10 +2,13 @@
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from treadle.domain.credentials import EngineCredential, GitCredentials
 from treadle.domain.events import JsonObject, JsonValue
+from treadle.domain.secret_scan import known_spans
 
 MASK = "***"
 
@@ -23,8 +26,13 @@ _BASE64_RUN = r"[A-Za-z0-9+/_=-]*"
 _BASE64_HEAD = 48
 #: Shortest line of a multi-line secret (a private key's body) that is a secret by itself.
 _MIN_LINE = 8
+#: Characters in which one may be written: those of four bytes in percent-encoding that was encoded twice more.
+_SPELLING_WIDTH = 32
 #: Where tools break base64: PEM and MIME.
 _WRAPS = (64, 76)
+#: Where `xxd -p` breaks hexadecimal, and the shortest line of it that is a secret by itself.
+_HEX_WRAP = 60
+_MIN_HEX = 16
 _CONTROLS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 _HTML = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 #: What stands in for a user or a password where the other half is the token.
@@ -47,28 +55,50 @@ def secrets_of(git: GitCredentials | None = None, engine: EngineCredential | Non
     return tuple(dict.fromkeys(found))
 
 
-class Redactor:
-    """Replaces secrets by `***`: as given, in base64 (at every alignment, in both alphabets), percent-encoded, escaped
-    as in JSON, HTML or a Python literal, and each line of a multi-line one. Immutable, and so safe in threads."""
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """One way in which a secret may be written. Whatever `pattern` gives matches, `needle` is in it, with at most
+    `reach` characters on either side; None: with any number."""
 
-    __slots__ = ("_needles", "_pattern")
+    needle: str
+    pattern: Callable[[], str]
+    reach: int | None
+
+
+class Redactor:
+    """Replaces secrets by `***`: as given, in base64 (at every alignment, in both alphabets), in hexadecimal (all small
+    or all capital; a secret of one line, alone, also broken as by `xxd -p`), percent-encoded, escaped as in JSON, HTML
+    or a Python literal, and each line of a multi-line one. Safe in threads."""
+
+    __slots__ = ("_compiled", "_forms")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret.strip())}
-        # Longest first: where two begin at the same place, the one that hides more wins.
-        patterns = sorted((pattern for pattern, _ in forms), key=lambda pattern: (-len(pattern), pattern))
-        self._pattern = re.compile("|".join(patterns)) if patterns else None
-        # A plain search is many times faster than the pattern, and most texts hold no secret.
-        self._needles = tuple(dict.fromkeys(needle for _, needle in forms))
+        # A plain search is many times faster than a pattern, and most texts hold no secret: a pattern is made when its
+        # needle is first seen, and then looked for alone.
+        self._forms: dict[str, list[_Form]] = {}
+        for secret in dict.fromkeys(secret.strip() for secret in secrets):
+            for form in _forms(secret):
+                self._forms.setdefault(form.needle, []).append(form)
+        self._compiled: dict[str, tuple[tuple[re.Pattern[str], int | None], ...]] = {}
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return bool(self._forms)
 
     def text(self, text: str) -> str:
         """`text` without the secrets."""
-        if self._pattern is None or not any(needle in text for needle in self._needles):
-            return text
-        return self._pattern.sub(MASK, text)
+        spans = [span for needle in self._forms if needle in text for span in self._spans(needle, text)]
+        return _masked(text, sorted(spans)) if spans else text
+
+    def _spans(self, needle: str, text: str) -> Iterator[tuple[int, int]]:
+        made = self._compiled.get(needle)
+        if made is None:
+            patterns = {form.pattern(): form.reach for form in self._forms[needle]}
+            made = tuple((re.compile(pattern), reach) for pattern, reach in patterns.items())
+            self._compiled[needle] = made
+        for pattern, reach in made:
+            for start, end in _windows(text, needle, reach):
+                for match in pattern.finditer(text, start, end):
+                    yield match.span()
 
     def value(self, value: JsonValue) -> JsonValue:
         """The same for every text inside a JSON value, keys included."""
@@ -85,29 +115,68 @@ class Redactor:
         return {self.text(key): self.value(item) for key, item in value.items()}
 
 
-def _forms(secret: str) -> Iterator[tuple[str, str]]:
-    """Pairs of a regular expression, and a text that is in whatever it matches."""
+def without_known(text: str) -> str:
+    """`text` without keys and tokens of well-known formats."""
+    return _masked(text, known_spans(text.encode("ascii", errors="replace")))  # a byte for each character
+
+
+def _windows(text: str, needle: str, reach: int | None) -> Iterator[tuple[int, int]]:
+    """Where in `text` something with the needle in it can be, ascending and apart."""
+    if reach is None or not needle:
+        yield 0, len(text)
+        return
+    start, end, at = 0, -1, text.find(needle)
+    while at >= 0:
+        if at - reach > end:
+            if end >= 0:
+                yield start, end
+            start = max(0, at - reach)
+        end = at + len(needle) + reach
+        at = text.find(needle, at + 1)
+    yield start, min(end, len(text))
+
+
+def _masked(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """`spans` ascending; of those that overlap nothing is left between."""
+    kept, hidden = list[str](), 0
+    for start, end in spans:
+        if start >= hidden:
+            kept += [text[hidden:start], MASK]
+        hidden = max(hidden, end)
+    return "".join([*kept, text[hidden:]])
+
+
+def _forms(secret: str) -> Iterator[_Form]:
     if len(secret) < MIN_LENGTH:
         return
     if len(secret) < MIN_ANYWHERE:
-        yield rf"{_WORD_BEGINS}{_spelled(secret)}(?![A-Za-z0-9])", _needle(secret)
+        yield _spelled_form(secret, lambda text: rf"{_WORD_BEGINS}{_spelled(text)}(?![A-Za-z0-9])")
         return
     lines = [line.strip() for line in re.split(r"[\r\n]+", secret)]
     if len(lines) > 1:
         for line in lines:
             if len(line) >= _MIN_LINE and not line.startswith("-----"):
-                yield _spelled(line), _needle(line)
+                yield _spelled_form(line, _spelled)
     else:
-        yield _spelled(secret), _needle(secret)
+        yield _spelled_form(secret, _spelled)
+    yield from _hex_forms(secret.encode(), is_one_line=len(lines) == 1)
     for text in {secret, f"{secret}\n"}:  # `echo secret | base64`
         for code in _base64_cores(text.encode()):
             for spelling in {code, code.replace("+", "-").replace("/", "_")}:
-                yield _base64_pattern(spelling), spelling[:_BASE64_HEAD]
+                yield _base64_form(spelling)
         code = base64.b64encode(text.encode()).decode()
         for width in _WRAPS:
             for start in range(width, len(code) - _MIN_LINE, width):
-                piece = code[start : start + width]
-                yield _base64_pattern(piece), piece[:_BASE64_HEAD]
+                yield _base64_form(code[start : start + width])
+
+
+def _hex_forms(raw: bytes, *, is_one_line: bool) -> Iterator[_Form]:
+    for code in {raw.hex(), raw.hex().upper()}:
+        yield _Form(code[:_HEX_WRAP], partial(str, code), reach=len(code))
+        for start in range(0, len(code), _HEX_WRAP) if is_one_line and len(code) > _HEX_WRAP else ():
+            line = code[start : start + _HEX_WRAP]
+            if len(line) >= _MIN_HEX:
+                yield _Form(line, partial(str, line), reach=0)
 
 
 def _base64_cores(raw: bytes) -> Iterator[str]:
@@ -116,6 +185,14 @@ def _base64_cores(raw: bytes) -> Iterator[str]:
     for shift in range(3):
         code = base64.b64encode(bytes(shift) + raw).decode()
         yield code[(0, 2, 3)[shift] : (shift + len(raw)) * 8 // 6]
+
+
+def _spelled_form(text: str, pattern: Callable[[str], str]) -> _Form:
+    return _Form(_needle(text), partial(pattern, text), reach=_SPELLING_WIDTH * len(text))
+
+
+def _base64_form(code: str) -> _Form:
+    return _Form(code[:_BASE64_HEAD], partial(_base64_pattern, code), reach=None)
 
 
 def _base64_pattern(code: str) -> str:

@@ -11,13 +11,15 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from treadle import factory, telemetry
+from treadle import factory, sandbox, scratch, telemetry
 from treadle.api.deps import Check
+from treadle.api.front import MAX_HEAD_BYTES
 from treadle.api.observed import observed
 from treadle.api.operations import operations_app
 from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.factory import Parts
 from treadle.joined_writes import JoiningHttp
+from treadle.ports import Sandbox
 from treadle.runner.worker import Worker
 from treadle.settings import Settings
 
@@ -47,12 +49,13 @@ async def serve(
             watched = held.enter_context(_bind(settings.operations_host, settings.operations_port, names=names))
         checks: dict[str, Check] = {"start": _not_started}
         held.enter_context(_on_signals(stop.set))
+        box = await _walls(settings) if with_worker else None
         with contextlib.suppress(_StoppedEarly):
             async with (
                 telemetry.installed(otlp_endpoint=settings.otlp_endpoint),
                 _operations(checks, watched, settings.operations_host),
                 factory.assemble(settings, wait=_waiting(stop)) as parts,
-                running(parts, with_worker=with_worker, on_end=stop.set),
+                running(parts, with_worker=with_worker, box=box, on_end=stop.set),
             ):
                 telemetry.statistics_from(lambda: parts.store.statistics(parts.clock.now()))
                 del checks["start"]
@@ -67,6 +70,15 @@ async def serve(
                     on_ready("", parts)
                     await stop.wait()
                 log.info("shutting down")
+
+
+async def _walls(settings: Settings) -> Sandbox:
+    """What a worker's engines will run in. Raises ConfigurationError where nothing works: nobody is to find out later
+    that there were no walls."""
+    chosen = await sandbox.choose(settings)
+    if chosen.name == sandbox.NONE:
+        log.warning("there is no sandbox: engines see and change all that this user can", setting="TREADLE_SANDBOX")
+    return chosen
 
 
 async def _not_started() -> None:
@@ -104,12 +116,20 @@ def _waiting(stop: asyncio.Event) -> factory.Wait:
 
 @asynccontextmanager
 async def running(
-    parts: Parts, *, with_worker: bool = True, on_end: Callable[[], None] | None = None
+    parts: Parts,
+    *,
+    with_worker: bool = True,
+    box: Sandbox | None = None,
+    on_end: Callable[[], None] | None = None,
 ) -> AsyncIterator[Worker | None]:
-    """The sweeper and, if wanted, a worker beside the body. Leaving drains the worker, and raises what it or the
-    sweeper died of; `on_end` is told at once, so that no process goes on without them."""
-    worker = await factory.worker(parts) if with_worker else None
-    tasks = [asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")]
+    """The sweeper, the chores and, if wanted, a worker beside the body; its engines run in `box`, or the best sandbox
+    that works. Leaving drains the worker, and raises what one of them died of; `on_end` is told at once, so that no
+    process goes on without them."""
+    await asyncio.to_thread(scratch.sweep)
+    worker = await factory.worker(parts, box=box) if with_worker else None
+    sweeping = asyncio.create_task(factory.sweeper(parts).run(), name="sweeper")
+    doing = asyncio.create_task(factory.chore_runner(parts).run(), name="chores")
+    tasks = [sweeping, doing]
     if worker is not None:
         tasks.append(asyncio.create_task(worker.run(), name="worker"))
         _show(worker)
@@ -119,10 +139,11 @@ async def running(
     try:
         yield worker
     finally:
+        doing.cancel()
         if worker is not None:
             worker.drain()
-            await asyncio.wait(tasks[1:])
-        tasks[0].cancel()
+            await asyncio.wait([task for task in tasks if task is not sweeping])
+        sweeping.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception):
@@ -156,7 +177,8 @@ async def _serving(app: ASGIApp, bound: socket.socket, host: str) -> AsyncIterat
         loop="asyncio",
         http=JoiningHttp,
         ws="none",
-        proxy_headers=False,  # nothing here asks who the peer is
+        proxy_headers=False,  # `api.front` looks for the client behind the proxies that it knows
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[bound]), name="api")

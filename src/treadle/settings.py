@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_core import ErrorDetails
 
 from treadle.domain.errors import ConfigurationError
+from treadle.domain.network import NetworkPolicy
+from treadle.domain.own_prices import PRICE_SHAPE, parse_prices
+from treadle.domain.prices import Price
 from treadle.domain.sizes import parse_size
 
 PREFIX = "TREADLE_"
@@ -21,6 +25,13 @@ CLIENT_NAMES = frozenset({"TREADLE_URL", "TREADLE_API_KEY", "TREADLE_FORGE_TOKEN
 GIT_NAMES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+
+#: What a container runtime needs of it, to find its own files and its daemon.
+CONTAINER_NAMES = (
+    *("HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS"),
+    *("CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "STORAGE_DRIVER", "STORAGE_OPTS"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
 )
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -71,6 +82,9 @@ class Settings(BaseModel):
     secret_key_file: Path | None = Field(
         None, description="File with that key; unset: made in the data directory, mode 0600."
     )
+    secret_key_command: str | None = Field(
+        None, description="Command that prints that key, such as the client of a key store."
+    )
     public_url: str | None = Field(None, description="The service's address as its users see it, for links.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8417, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
@@ -85,6 +99,9 @@ class Settings(BaseModel):
     )
     claude_api_key: SecretStr | None = Field(None, description="The system's key, for runs that bring none.")
     kimi_api_key: SecretStr | None = Field(None, description="The system's key for Kimi.")
+    claude_token_url: str = Field(
+        "https://platform.claude.com/v1/oauth/token", description="Where the tokens of Claude licenses are refreshed."
+    )
     claude_model: str | None = Field(None, description="Model of Claude runs; unset: the CLI's default.")
     kimi_model: str = Field("kimi-k2-turbo-preview", description="Model of Kimi runs.")
 
@@ -153,9 +170,59 @@ class Settings(BaseModel):
     )
 
     allow_local_repositories: bool = Field(False, description="Accept `file` URLs and plain paths through the API.")
-    allow_private_hosts: bool = Field(False, description="Accept Git hosts on private and loopback addresses.")
-    sandbox: Literal["bubblewrap", "none"] | None = Field(
-        None, description="What engines run in; unset: the best that works."
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Server for e-mail, `smtp://user:password@host:587` (turns to TLS; `?tls=no` does not) or "
+        "`smtps://…`; unset: no e-mail.",
+    )
+    smtp_from: str | None = Field(None, description="Address that e-mails come from; unset: `treadle@` that server.")
+    allow_private_hosts: bool = Field(
+        False, description="Accept Git and webhook hosts on private and loopback addresses."
+    )
+    sandbox: Literal["bubblewrap", "container", "none"] | None = Field(
+        None,
+        description="What engines run in; unset: the best that works. Without one the service starts only with `none`.",
+    )
+    sandbox_image: str | None = Field(
+        None, description="Image of the sandbox `container`; it holds Python, Git and the agents' tools, not the CLIs."
+    )
+    sandbox_runtime: str | None = Field(
+        None, description="What runs it: `podman`, `docker` or a path; unset: the first of these on the PATH."
+    )
+    sandbox_environment: dict[str, str] = Field(
+        {},
+        description="JSON of variables for that runtime, never for what runs in it; unset: the service's own `HOME`, "
+        "`XDG_…`, `DOCKER_…`, `CONTAINERS_…`.",
+    )
+    sandbox_memory_bytes: int = Field(
+        8 * 1024**3, ge=0, description="Memory of an engine's call and all that it starts, together; 0: no limit."
+    )
+    sandbox_processes: int = Field(2048, ge=0, description="Processes and threads of it, together; 0: no limit.")
+    sandbox_file_bytes: int = Field(4 * 1024**3, ge=0, description="Largest file that it may write; 0: no limit.")
+    sandbox_disk_bytes: int = Field(
+        20 * 1024**3, ge=0, description="What it may have on the disk: work tree, home, its own state; 0: no limit."
+    )
+    sandbox_cpu_seconds: int = Field(
+        7200, ge=0, description="Processor time of an engine's call and all that it starts; 0: no limit."
+    )
+    network: str = Field(
+        "model",
+        description="What runs may connect to, where neither they nor their repository say: `none`, `model`, "
+        "`allow:HOST,…` or `full`.",
+    )
+    egress_private_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts on private addresses that a network policy may allow all the same, such as a mirror of "
+        "packages.",
+    )
+    prices: Mapping[str, Price] = Field(
+        {},
+        description="JSON of US dollars for a million tokens by the beginning of a model's name: "
+        f"`{PRICE_SHAPE}`, the last two as you like; laid over the vendors' list prices.",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks of the proxies before this service, whose `X-Forwarded-For` is believed.",
     )
     git_environment: dict[str, str] = Field(
         {},
@@ -176,6 +243,7 @@ class Settings(BaseModel):
     rate_limit_pulls: str = _rate("30/60", "to edit pull requests")
     rate_limit_rules: str = _rate("30/60", "for the rules of `/cli/rules`")
     setup_seconds: Seconds = Field(1800, description="Longest time for a repository's setup commands.")
+    validate_seconds: Seconds = Field(1800, description="Longest time for one validation command.")
     setup_cache_bytes: int = Field(
         2 * 1024 * 1024 * 1024,
         ge=0,
@@ -206,13 +274,31 @@ class Settings(BaseModel):
         "keep_artifacts_bytes",
         "keep_mirrors_bytes",
         "setup_cache_bytes",
+        "sandbox_memory_bytes",
+        "sandbox_file_bytes",
+        "sandbox_disk_bytes",
         mode="before",
     )
     @classmethod
     def _size(cls, value: object) -> object:
         return parse_size(value) if isinstance(value, str) else value
 
-    @field_validator("git_environment", mode="before")
+    @field_validator("network")
+    @classmethod
+    def _policy(cls, value: str) -> str:
+        return str(NetworkPolicy.parse(value))
+
+    @field_validator("egress_private_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _prices(cls, value: object) -> object:
+        return parse_prices(value) if isinstance(value, str) else value
+
+    @field_validator("git_environment", "sandbox_environment", mode="before")
     @classmethod
     def _parse(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
@@ -240,6 +326,9 @@ class Settings(BaseModel):
             if name.startswith(PREFIX) and name not in CLIENT_NAMES and value
         }
         found.setdefault("git_environment", {name: environment[name] for name in GIT_NAMES if name in environment})
+        found.setdefault(
+            "sandbox_environment", {name: environment[name] for name in CONTAINER_NAMES if name in environment}
+        )
         if path := environment.get("PATH"):
             found.setdefault("engine_path", path)
         try:
@@ -256,14 +345,14 @@ def _sentence(fault: ErrorDetails) -> str:
     field = str(fault["loc"][0])
     name = PREFIX + field.upper()
     if fault["type"] != "extra_forbidden":
-        return f"{name}: {fault['msg']}"
+        return f"{name}: {fault['msg'].removeprefix('Value error, ').removesuffix('.')}"
     near = difflib.get_close_matches(field, Settings.model_fields, n=1, cutoff=0.8)
     return f"{name} is no setting of this version" + (f" (perhaps {PREFIX}{near[0].upper()} is meant)" if near else "")
 
 
 def _shown(default: object) -> str:
     """A default as one would write it in the environment."""
-    if default is None or default == {}:
+    if default is None or default in ({}, ()):
         return ""
     if isinstance(default, bool):
         return str(int(default))

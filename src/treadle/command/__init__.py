@@ -48,13 +48,15 @@ async def spawn(
     stdin: bytes = b"",
     grace_seconds: float = 2.0,
     kept_fds: Sequence[int] = (),
+    memory_bytes: int | None = None,
 ) -> AsyncIterator[Running]:
     """Starts a command with `environment` and no other, in a session of its own, found by `environment`'s PATH. Leaving
     the context, however, ends its process group and reaps it: within `grace_seconds`, then by SIGKILL. `kept_fds` stay
     open in the command and its children: a lock among them outlives this process with them. What asks the kernel to
-    die with its parent, as a sandbox does, dies with the thread that calls this.
+    die with its parent, as a sandbox does, dies with the thread that calls this. `memory_bytes`: what it may allocate,
+    and each of its children; not for a program that runs as somebody else than its caller.
     Raises CommandNotFound, CommandError."""
-    running = start(argv, environment, cwd, stdin, grace_seconds, kept_fds)
+    running = start(argv, environment, cwd, stdin, grace_seconds, kept_fds, memory_bytes)
     try:
         yield running
     finally:
@@ -70,10 +72,14 @@ async def run(
     seconds: float,
     output_bytes: int = 64 << 20,
     kept_fds: Sequence[int] = (),
+    memory_bytes: int | None = None,
 ) -> Completed:
     """Runs a command to its end, whatever its exit code. Raises CommandTimedOut after `seconds`, OutputTooLarge,
-    CommandNotFound; its process group is ended first, as it is on cancellation. `kept_fds` as for `spawn`."""
-    async with spawn(argv, environment=environment, cwd=cwd, stdin=stdin, kept_fds=kept_fds) as running:
+    CommandNotFound; its process group is ended first, as it is on cancellation. `kept_fds`, `memory_bytes` as for
+    `spawn`."""
+    async with spawn(
+        argv, environment=environment, cwd=cwd, stdin=stdin, kept_fds=kept_fds, memory_bytes=memory_bytes
+    ) as running:
         stdout = bytearray()
         try:
             async with asyncio.timeout(seconds):

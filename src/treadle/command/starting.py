@@ -1,9 +1,10 @@
 """From an argv to a process, or to the reason why not."""
 
 import os
+import resource
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from treadle.command.errors import CommandError, CommandNotFound
@@ -17,6 +18,7 @@ def start(
     stdin: bytes,
     grace_seconds: float,
     kept_fds: Sequence[int],
+    memory_bytes: int | None,
 ) -> Running:
     """Raises CommandNotFound, CommandError; then nothing is left open or running."""
     with ExitStack() as theirs, ExitStack() as ours:
@@ -37,6 +39,9 @@ def start(
             ours.callback(process.wait)
             ours.callback(process.kill)
             pidfd = os.pidfd_open(process.pid)
+            ours.callback(os.close, pidfd)
+            if memory_bytes is not None:
+                _limit_memory(process.pid, memory_bytes, name_of(argv))
         except (OSError, ValueError, IndexError) as error:
             raise _refusal(argv, error) from error
         for fd in (stdout, stderr, our_stdin):
@@ -56,6 +61,17 @@ def start(
 
 def name_of(argv: Sequence[str]) -> str:
     return os.path.basename(argv[0]) if argv else ""  # noqa: PTH119 - a string, not a path
+
+
+def _limit_memory(pid: int, most: int, name: str) -> None:
+    """What is mapped to be read only, such as Git's packs, does not count. A limit that is lower already stays."""
+    with suppress(ProcessLookupError):  # it has ended
+        try:
+            _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+            if hard == resource.RLIM_INFINITY or hard > most:
+                resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+        except PermissionError as error:
+            raise CommandError(f"{name} cannot be given a limit of memory: {error.strerror}.") from error
 
 
 def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:

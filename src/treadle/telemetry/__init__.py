@@ -24,6 +24,7 @@ from treadle.telemetry.ambient import (
 )
 from treadle.telemetry.instruments import installed
 from treadle.telemetry.metrics import (
+    AUDIT_LOST,
     CLAIM_WAIT_SECONDS,
     CLAIMS,
     COST,
@@ -54,6 +55,7 @@ from treadle.telemetry.metrics import (
 )
 
 __all__ = [
+    "AUDIT_LOST",
     "CLAIMS",
     "CLAIM_WAIT_SECONDS",
     "COST",

@@ -106,6 +106,9 @@ EVENT_LAG_SECONDS = Metric(
     "From an event to its handing over to those who follow the run.",
     buckets=_FAST,
 )
+AUDIT_LOST = Metric(
+    "treadle_audit_lost_total", Kind.COUNTER, "Entries of the audit log that could not be written; the log has them."
+)
 STORE_SECONDS = Metric(
     "treadle_store_call_seconds",
     Kind.HISTOGRAM,
