@@ -5,7 +5,23 @@ import os
 import platform
 import sys
 
-NAMES = ("cli", "api", "list_page", "page", "page_diff", "diff", "main_job", "many_runs", "claims", "messages", "wide")
+NAMES = (
+    "cli",
+    "api",
+    "list_page",
+    "page",
+    "page_diff",
+    "diff",
+    "main_job",
+    "many_runs",
+    "batches",
+    "claims",
+    "messages",
+    "webhooks",
+    "wide",
+    "model_gateway",
+    "sandbox",
+)
 
 
 def main() -> None:

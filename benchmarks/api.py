@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.ports import ReservedPort
 from tests.support.service import Service
 
 from benchmarks.load import Load, get, post, send
@@ -69,16 +70,14 @@ def _load(port: int, requests: list[bytes], seconds: float) -> Load:
 
 @contextmanager
 def _bare(database: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_server", str(database), str(port)])
-    try:
-        for _ in range(500):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.02)
-        yield port
-    finally:
-        server.terminate()
-        server.wait(10)
+    with ReservedPort() as port:
+        server = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_server", str(database), str(port.number)])
+        try:
+            for _ in range(500):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port.number), timeout=1):
+                    break
+                time.sleep(0.02)
+            yield port.number
+        finally:
+            server.terminate()
+            server.wait(10)

@@ -113,6 +113,7 @@ def deployed(workers: int, database: str, broker: str | None) -> Iterator[Wide]:
         api = Node("api", folder, settings, is_api=True)
         nodes = [api, *(Node(f"worker{number}", folder, settings, is_api=False) for number in range(workers))]
         for node in nodes:
+            stack.callback(node.close)
             node.start()
             stack.callback(node.stop)
         doors = Doors(lambda: [api.url], key)
