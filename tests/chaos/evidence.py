@@ -147,6 +147,6 @@ def messages_in(broker: RabbitServer, vhost: str) -> dict[str, int]:
 
 def _git(repository: Path, *arguments: str, check: bool = True) -> str:
     done = subprocess.run(
-        ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=60, check=check
+        ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=120, check=check
     )
     return done.stdout

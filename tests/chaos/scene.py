@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.chaos.evidence import Evidence, messages_in, read_branch, read_files, read_runs
@@ -41,7 +41,7 @@ POSTING_SHARE = 0.8
 #: How long a client asks again for a run to be taken, in seconds.
 POST_SECONDS = 120.0
 #: After the last run has ended: until every reader knows, every message is gone, everything is cleaned up.
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +163,29 @@ class Chaos:
             self._readers.follow(uuid)
 
     def _live_through(self, elsewhere: ThreadPoolExecutor) -> None:
-        """Every incident begins and is mended at its time, or as soon after it as the others let it."""
+        """Every incident begins and is mended at its time, or as soon after it as the others let it: what is broken is
+        mended before it is broken again, else its end would be taken for that of the other."""
         due = [(incident.at, number, incident, True) for number, incident in enumerate(self.incidents)]
         heapq.heapify(due)
+        broken: set[str] = set()
         slow: list[Future[None]] = []
         while due:
             at, number, incident, is_new = heapq.heappop(due)
             while (left := self._started + at - time.monotonic()) > 0:
                 self._revive()
                 time.sleep(min(left, 0.2))
-            if is_new:
-                lasts = f", for {incident.seconds:g} s"
-                self._say(f"{incident.trouble}: {incident.target}{lasts}")
-                self.counts[incident.trouble] += 1
-                self._break(incident, elsewhere, slow)
-                heapq.heappush(due, (self._now + incident.seconds, number, incident, False))
-            elif not self._mend(incident, elsewhere, slow):
+            if is_new and incident.target in broken:
+                heapq.heappush(due, (self._now + 0.5, number, incident, True))
+            elif is_new:
+                begun = replace(incident, at=self._now)
+                broken.add(begun.target)
+                self._say(f"{begun.trouble}: {begun.target}, for {begun.seconds:g} s")
+                self.counts[begun.trouble] += 1
+                self._break(begun, elsewhere, slow)
+                heapq.heappush(due, (self._now + begun.seconds, number, begun, False))
+            elif self._mend(incident, elsewhere, slow):
+                broken.remove(incident.target)
+            else:
                 heapq.heappush(due, (self._now + 0.5, number, incident, False))
         for done in slow:
             done.result()

@@ -21,7 +21,7 @@ SAMPLE_SECONDS = 0.2
 READ_PAUSE_SECONDS = 0.3
 #: A stream says something at least every 15 s; one that is silent for longer is on a broken link or a paused process.
 SILENCE_SECONDS = 20.0
-END_SECONDS = 30.0
+END_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Sampler:
             self._ending.wait(SAMPLE_SECONDS)
 
     def _connect(self) -> "psycopg.Connection[tuple[object, ...]]":
-        return psycopg.connect(self._url, autocommit=True, connect_timeout=5)
+        return psycopg.connect(self._url, autocommit=True, connect_timeout=30)
 
     def _look(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
         rows = connection.execute("SELECT uuid, status, lease, last_event FROM runs").fetchall()

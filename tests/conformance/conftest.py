@@ -1,5 +1,6 @@
 """The fixtures of the suites."""
 
+from tests.support.containers import docker, podman
 from tests.support.messages import (
     frail_installation,
     frail_postgres,
@@ -15,11 +16,13 @@ from tests.support.stores import database_url, sqlite_template, world
 
 __all__ = [
     "database_url",
+    "docker",
     "frail_installation",
     "frail_postgres",
     "frail_rabbit",
     "installation",
     "messages",
+    "podman",
     "postgres_server",
     "rabbit_server",
     "s3_bucket",

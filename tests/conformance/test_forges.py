@@ -15,8 +15,9 @@ from tests.support.repositories import BareRepositories
 
 from treadle.domain.errors import ForgeAuthenticationFailed, ForgeError
 from treadle.domain.repository import ForgeAccess, ForgeKind, PullRequestState
-from treadle.forges import FORGES, transport
-from treadle.forges.transport import MAX_PAUSE_SECONDS, MAX_TRIES, Transport
+from treadle.forges import FORGES, line, transport
+from treadle.forges.line import MAX_PAUSE_SECONDS, MAX_TRIES
+from treadle.forges.transport import Transport
 from treadle.ports.forges import Forge, ForgePullRequest, ForgeRepository, PullRequestChange, PullRequestDraft
 
 pytestmark = pytest.mark.anyio
@@ -410,9 +411,15 @@ async def test_links_that_no_page_may_show(bench: Bench) -> None:
 
 
 async def test_a_forge_that_does_not_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "CALL_SECONDS", 0.2)
+    async def have_patience(_: float) -> None:
+        patch.setattr(line, "CALL_SECONDS", 20.0)
+
     bench.server.meet(Meet.SLOW, times=1)
-    assert (await bench.forge.facts(bench.repository)).forge_id == "101"
+    with monkeypatch.context() as patch:
+        patch.setattr(line, "CALL_SECONDS", 0.2)
+        patch.setattr(bench.clock, "sleep", have_patience)  # before the next try
+        assert (await bench.forge.facts(bench.repository)).forge_id == "101"
+    monkeypatch.setattr(line, "CALL_SECONDS", 0.2)
     monkeypatch.setattr(transport, "OPERATION_SECONDS", 0.5)
     bench.server.meet(Meet.SLOW, times=100)
     with pytest.raises(ForgeError, match=r"took more than 0\.5 s|did not answer in 0\.2 s"):

@@ -17,10 +17,11 @@ from treadle.queues.pending import MAX_PENDING
 
 pytestmark = pytest.mark.anyio
 
-LONG = 60.0
+LONG = 120.0
 
-#: For what must not wait for the server: generous, since the machine may be busy, and well below any timeout.
-SOON = 1.0
+#: For thousands of calls that must not wait for the server: generous, since the machine may be busy, and far below what
+#: they took if each waited.
+SOON = 60.0
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ async def test_while_the_server_is_away_nobody_waits_for_it(shared_installation:
         while await queue.take(0.05) is not None:  # what it announced itself, where it knows
             pass
         assert await queue.take(0.2) is None
-        assert loop.time() - began < SOON * 3
+        assert loop.time() - began < SOON
 
 
 async def test_after_the_link_was_cut_all_goes_on(shared_installation: Installation) -> None:
@@ -295,7 +296,7 @@ async def test_a_link_into_a_black_hole_is_noticed(shared_installation: Installa
             while link.connections <= before:  # it tries another one
                 await queue.announce(1)
                 await asyncio.sleep(0.1)
-        assert loop.time() - began < 40  # some 20 seconds, and a busy machine
+        assert loop.time() - began < LONG  # some 20 seconds, and a busy machine
         link.heal()
         await until_available(queue)
 
@@ -311,7 +312,7 @@ async def test_the_end_waits_for_no_dead_link(shared_installation: Installation)
             process.signals.notify(1)
             await asyncio.sleep(0.05)
             began = loop.time()
-        assert loop.time() - began < 25
+        assert loop.time() - began < LONG / 2
         assert await taking is None or shared_installation.name == "postgres"  # whose own takers hear at once
 
 

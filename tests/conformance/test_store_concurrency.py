@@ -36,7 +36,7 @@ def await_ready(process: "subprocess.Popen[str]") -> None:
 
 
 def finish(process: "subprocess.Popen[str]") -> list[int]:
-    output, _ = process.communicate("go\n", timeout=60)
+    output, _ = process.communicate("go\n", timeout=120)
     assert process.returncode == 0
     claimed: list[int] = json.loads(output)
     return claimed

@@ -1,11 +1,13 @@
 """Checkpoints, artifacts, secrets and the reading of events, on each database."""
 
+import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.support.stores import NOW, World, later, said
 
-from treadle.domain.errors import AlreadyFinished, NotFound
+from treadle.domain.errors import AlreadyFinished, Conflict, NotFound
 from treadle.domain.events import Draft, EventType, JsonValue
 from treadle.domain.run import Artifact, Checkpoint, EngineName, StructuredOutput
 from treadle.domain.states import Phase, RunStatus
@@ -76,6 +78,29 @@ async def test_secrets_are_replaced_by_name(world: World) -> None:
     await world.store.put_run_secrets(run.id, {"claude": "sealed 5"}, None, later(2))
     assert len(await world.told(run.id)) == 2
     assert (await world.store.run_secrets(run.id))["claude"] == "sealed 5"
+
+
+async def test_secrets_are_replaced_where_nobody_was_first(world: World) -> None:
+    run = await world.run(secrets={"claude": "sealed 1", "git_http": "sealed 2"})
+    put = partial(world.store.put_run_secrets, run.id, {"claude": "sealed 3"}, UPDATED, later(1))
+    for other in ({"claude": "sealed 0"}, {"claude": "sealed 1", "git_ssh": "sealed 2"}):
+        with pytest.raises(Conflict):
+            await put(instead_of=other)
+    assert await world.store.run_secrets(run.id) == {"claude": "sealed 1", "git_http": "sealed 2"}
+    assert len(await world.told(run.id)) == 1
+    await put(instead_of={"claude": "sealed 1"})
+    assert await world.store.run_secrets(run.id) == {"claude": "sealed 3", "git_http": "sealed 2"}
+
+
+async def test_one_of_many_replaces_a_secret(world: World) -> None:
+    run = await world.run(secrets={"claude": "sealed"})
+    puts = [
+        world.store.put_run_secrets(run.id, {"claude": f"sealed {number}"}, None, NOW, instead_of={"claude": "sealed"})
+        for number in range(10)
+    ]
+    found = await asyncio.gather(*puts, return_exceptions=True)
+    assert [type(each) for each in found if each is not None] == [Conflict] * 9
+    assert (await world.store.run_secrets(run.id))["claude"] == f"sealed {found.index(None)}"
 
 
 async def test_one_runs_secrets_are_not_anothers(world: World) -> None:

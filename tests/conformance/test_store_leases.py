@@ -341,6 +341,19 @@ async def test_a_run_that_lost_too_many_workers_fails_and_says_so(world: World) 
         await world.store.ping(fence, later(121))
 
 
+async def test_a_step_that_is_done_lets_lost_workers_count_anew_and_nothing_less_does(world: World) -> None:
+    run, _ = await world.started()
+    assert await sweep(world, 40) == Sweep(requeued=(run.id,))
+    again = await world.store.claim("worker", later(40))
+    assert again is not None
+    fence = Fence(run.id, again.lease)
+    await world.store.record(fence, (), later(41), step=StepUpdate(1, status=StepStatus.RUNNING))
+    await world.store.record(fence, (), later(41), step=StepUpdate(1, phase=Phase.VALIDATION, commit_sha="a" * 40))
+    assert (await world.store.get_run_by_id(run.id)).lost_workers == 1
+    await world.store.record(fence, (), later(42), step=StepUpdate(1, status=StepStatus.SUCCESS))
+    assert (await world.store.get_run_by_id(run.id)).lost_workers == 0
+
+
 async def test_a_sweep_kills_what_its_worker_does_not_kill(world: World) -> None:
     run, fence = await world.started()
     await world.store.request_kill(run.id, later(1))

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 from tests.support.stores import NOW, World, a_draft, later, started
 
-from treadle.domain.errors import AllowanceUsedUp, Conflict, NotFound
+from treadle.domain.errors import AllowanceUsedUp, Conflict, IdempotencyMismatch, NotFound
 from treadle.domain.events import EventType
 from treadle.domain.run import Checkpoint, EngineName, FollowUp, Run, StoredFile
 from treadle.domain.states import RUN_TERMINAL, Phase, RunStatus, StepStatus
-from treadle.ports import Fence, StepUpdate
+from treadle.ports import Fence, Idempotency, StepUpdate
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +41,29 @@ async def ended(world: World, status: RunStatus, *, branch: str | None = None) -
     await world.store.save_checkpoint(fence, kept)
     await world.store.finish(fence, status, None if status is RunStatus.SUCCESS else "because", later(5))
     return await world.store.get_run_by_id(run.id)
+
+
+async def test_a_repeat_with_its_key_adds_no_step(world: World) -> None:
+    run, _ = await world.started()
+
+    async def again(digest: str = "digest", *, not_before: float = 0) -> Run:
+        return await world.store.resume_run(
+            run.id,
+            FollowUp("And more"),
+            step_id=uuid4(),
+            secrets={},
+            now=later(60),
+            most_steps=9,
+            asked_by=world.principal,
+            idempotency=Idempotency("key", digest, later(not_before)),
+        )
+
+    at_once = await asyncio.gather(*(again() for _ in range(5)))
+    assert [[step.position for step in one.steps] for one in at_once] == [[1, 2, 3]] * 5
+    with pytest.raises(IdempotencyMismatch):
+        await again("another")
+    assert (await world.types(run.id)).count(EventType.RUN_RESUMED) == 1
+    assert len((await again("another", not_before=61)).steps) == 4, "an old use is forgotten"
 
 
 @ENDINGS

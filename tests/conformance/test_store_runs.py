@@ -13,6 +13,7 @@ from treadle.domain.events import EventType
 from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName, RunDraft, StepDraft, StoredFile, StructuredOutput, Usage
 from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.domain.validation import CommandResult, ValidationRules
 from treadle.ports import Idempotency, RunFilter, StepUpdate
 
 pytestmark = pytest.mark.anyio
@@ -183,6 +184,16 @@ async def test_an_old_key_is_forgotten_and_taken_anew(world: World) -> None:
     assert await world.run(now=later(101), idempotency=key("one", "another")) == second
 
 
+async def test_a_key_is_looked_at_and_not_taken(world: World) -> None:
+    assert await world.store.key_use(world.principal, key("one")) is None
+    made = await world.run(idempotency=key("one"))
+    assert await world.store.key_use(world.principal, key("one")) == made.uuid
+    assert await world.store.key_use(await world.somebody(), key("one")) is None
+    assert await world.store.key_use(world.principal, key("one", "another", not_before=1)) is None, "forgotten"
+    with pytest.raises(IdempotencyMismatch):
+        await world.store.key_use(world.principal, key("one", "another"))
+
+
 async def test_a_key_whose_run_failed_to_be_made_is_free(world: World) -> None:
     with pytest.raises(NotFound):
         await world.run(a_draft(file_ids=(uuid4(),)), idempotency=key("one"))
@@ -271,3 +282,31 @@ async def test_an_idempotency_key_is_swept_away_in_the_end(world: World) -> None
     first = await world.store.list_runs(world.mine, limit=10)
     second = await world.run(idempotency=key("one", "another"))
     assert second.id != first[0].id
+
+
+async def test_validation_rules_and_results_are_kept(world: World) -> None:
+    rules = ValidationRules(("make lint", "make test ☃"), 2)
+    run, fence = await world.claimed(replace(a_draft("one"), validation=rules))
+    assert run.validation == rules
+    results = (
+        CommandResult("make lint", 0, None, "", 3, 1),
+        CommandResult("make test ☃", None, "it took too long", "…☃\n", 9, 1),
+    )
+    update = StepUpdate(1, StepStatus.RUNNING, validation=results)
+    await world.store.record(fence, [], NOW, step=update)
+    await world.store.record(fence, [], NOW, step=StepUpdate(1, phase=Phase.VALIDATION))
+    found = await world.store.get_run_by_id(run.id)
+    assert found.validation == rules
+    assert found.steps[0].validation == results, "what is not said stays"
+    [listed] = await world.store.list_runs(world.mine, limit=10)
+    assert listed.steps[0].validation == ()
+
+
+async def test_a_repositorys_validation_rules_are_kept(world: World) -> None:
+    rules = ValidationRules(("make test",), 0)
+    made = await world.store.add_repository(
+        Repository(0, uuid4(), world.principal.organization_id, "a/b", "https://x", "main", NOW, validation=rules), {}
+    )
+    assert (await world.store.repository(made.organization_id, made.id)).validation == rules
+    await world.store.update_repository(replace(made, validation=None), None, NOW)
+    assert (await world.store.repository(made.organization_id, made.id)).validation is None

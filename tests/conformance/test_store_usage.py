@@ -101,3 +101,33 @@ async def test_by_repository(world: World) -> None:
     assert await rows(world, UsageBy.REPOSITORY, user=other.user_id) == [
         UsageRow("https://git.example/a", 1, 0, 1, TWO)
     ]
+
+
+async def test_each_run_and_each_step_the_costliest_first(world: World) -> None:
+    other = await world.somebody()
+    cheap = await used(world, 0, TWO, TWO)
+    dear = await used(world, 1, ONE, MUCH, status=RunStatus.FAILED, of=other)
+    idle = await used(world, 2, status=None)
+    await used(world, 3, ONE, of=await world.stranger())
+    since, until = ALL
+
+    async def each(by: UsageBy, user: int | None = None, limit: int = 9) -> list[UsageRow]:
+        found = world.store.usage_of_each(1, user, since=since, until=until, by=by, limit=limit)
+        return list(await found)
+
+    def named(run: Run) -> str:
+        return f"{run.git_url} {run.branch_work}"
+
+    assert await each(UsageBy.RUN) == [
+        UsageRow(str(dear.id), 1, 0, 1, ONE + MUCH, named(dear), dear.uuid),
+        UsageRow(str(cheap.id), 1, 1, 0, TWO + TWO, named(cheap), cheap.uuid),
+        UsageRow(str(idle.id), 1, 0, 0, Usage(), named(idle), idle.uuid),
+    ]
+    assert await each(UsageBy.STEP, limit=3) == [
+        UsageRow(f"{dear.id}/1", 1, 1, 0, ONE, "step", dear.uuid),
+        UsageRow(f"{cheap.id}/1", 1, 1, 0, TWO, "step", cheap.uuid),
+        UsageRow(f"{cheap.id}/2", 1, 1, 0, TWO, "step", cheap.uuid),
+    ]
+    assert [row.key for row in await each(UsageBy.RUN, other.user_id)] == [str(dear.id)]
+    until = DAY + timedelta(hours=1)
+    assert [row.key for row in await each(UsageBy.RUN)] == [str(cheap.id)]

@@ -29,9 +29,11 @@ GROUPS: dict[str, tuple[str, str, Json | None, int]] = {
 
 @pytest.fixture(scope="module")
 def apis(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Cluster]:
-    """Two API processes on one database, and nobody to do the work. `cli/rules` has another rate than by default."""
+    """Two API processes on one database, and nobody to do the work. `cli/rules` has another rate than by default; of
+    the others as many may pass, but in so long a time that no machine is too slow to ask for more."""
     folder = tmp_path_factory.mktemp("apis")
-    settings = {"RATE_LIMIT_RULES": "20/2"}
+    settings = {f"RATE_LIMIT_{name.upper()}": f"{group[-1]}/1800" for name, group in GROUPS.items()}
+    settings["RATE_LIMIT_RULES"] = "20/2"
     with Cluster(folder, database=database_of(postgres_server), apis=2, workers=0, settings=settings) as cluster:
         yield cluster
 
@@ -58,11 +60,11 @@ def test_exactly_so_many_pass_through_both(apis: Cluster, group: str) -> None:
 
 
 def test_never_more_in_any_two_seconds(apis: Cluster) -> None:
-    limit, seconds, until = 20, 2.0, time.monotonic() + 7
+    limit, seconds, until = 20, 2.0, time.monotonic() + 180
     passed: list[tuple[float, float]] = []
     for number in itertools.count():
         sent = time.monotonic()
-        if sent > until:
+        if len(passed) >= 3 * limit or sent > until:
             break
         answer = ask(apis, "rules", number)
         if answer.status_code == httpx2.codes.OK:

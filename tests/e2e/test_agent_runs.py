@@ -10,7 +10,7 @@ from tests.support.agent_door import AgentDoor
 from tests.support.cli import TREADLE
 from tests.support.forge_server import ForgeServer, Meet
 from tests.support.git_server import GitServer
-from tests.support.service import Json, Service
+from tests.support.service import PATIENCE_SECONDS, Json, Service
 
 from treadle.domain.repository import ForgeKind
 
@@ -28,7 +28,7 @@ def admin(service: Service, *arguments: str, environment: Mapping[str, str] | No
         env={**service.environment(), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -83,6 +83,29 @@ def test_a_pull_request_is_opened_listed_and_edited(service: Service, git: GitSe
         kinds = [event["type"] for event in service.events(process_of(service, run)["id"])]
         assert kinds.count("pull_request.opened") == 1
         assert forge.token not in service.log
+
+
+def test_no_key_gets_into_a_message_or_a_pull_request(service: Service, git: GitServer) -> None:
+    """Both say what was asked for, and what was answered; unless keys may be committed to the repository, none."""
+    key = "AK" + "IA" + "QPZRYXGFTVDWSJN3"
+    asked = f'dummy: Say {key}\n[{{"append": ["a.txt", "1"]}}, {{"say": "{key} is set."}}]'
+    with ForgeServer(ForgeKind.GITHUB, git) as forge:
+        register_with_forge(service, git, forge)
+        door = AgentDoor(service)
+        door.wait(door.create(asked, model="dummy")["id"], "COMPLETE")
+        [pull] = forge.projects["acme/demo"].pulls
+        message = git.log("acme/demo", pull.head)[0].message
+        assert message.startswith("dummy: Say ***\n\n")
+        assert message.splitlines()[-1].startswith("Treadle-Step: ")
+        assert pull.title == "dummy: Say ***"
+        assert "*** is set." in pull.body
+        assert key not in message + pull.title + pull.body
+        assert key.lower() not in pull.head
+        admin(service, "repo", "update", "acme/demo", "--no-check", "--no-scan-secrets")
+        door.wait(door.create(asked, model="dummy")["id"], "COMPLETE")
+        pull = forge.projects["acme/demo"].pulls[1]
+        assert key in git.log("acme/demo", pull.head)[0].subject
+        assert key in pull.title
 
 
 def test_a_forge_that_refuses_fails_no_run(service: Service, git: GitServer) -> None:

@@ -3,6 +3,7 @@ goes on for a while, and is wrecked. What is restored elsewhere knows every fini
 no commit twice."""
 
 import base64
+import json
 import secrets
 import shutil
 import subprocess
@@ -18,15 +19,18 @@ from tests.support import postgres
 from tests.support.git_server import GitServer, Kind
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import Bucket
-from tests.support.service import Json, Service, is_event, step
+from tests.support.service import Json, Service, step, waits
 from tests.unit.docs.pages import blocks, page
 
 PATIENCE_SECONDS = 120
 
+#: Of what is restored: so long it waits until it goes on with a run that was at work.
+LEASE_SECONDS = "8"
+
 STEPS = [
     step('dummy: [{"append": ["one.txt", "1\\n"]}]'),
-    step('dummy: [{"append": ["two.txt", "2\\n"]}, {"sleep": 2}]'),
-    step('dummy: [{"append": ["three.txt", "3\\n"]}, {"sleep": 2}]'),
+    step('dummy: [{"append": ["two.txt", "2\\n"]}]'),
+    step(f'dummy: [{{"append": ["three.txt", "3\\n"]}}, {json.dumps(waits())}]'),
     step("Sum it up", commitable=False),
 ]
 
@@ -71,17 +75,20 @@ class Drill:
         )
 
     def until_the_accident(self, heading: str) -> tuple[str, str]:
-        """A run that has ended, and one that has pushed its first step at the backup and its second before the end."""
+        """A run that has ended, and one that has pushed its first step at the backup and its second before the end.
+        Each push waits until there is a gate for the next."""
         finished = self.start("done", [STEPS[0]])
         self.service.wait(finished, "Success")
         self.told, self.shown = self.service.events(finished), diff(self.service, finished)
+        first = self.git.hold(Kind.RECEIVE_REFS)
         living = self.start("work", STEPS)
-        self.service.wait_for(living, is_event("phase.started", step=2, phase="Implementation"))
+        first.wait()
         push = self.git.hold(Kind.RECEIVE_REFS)
+        first.release()
         push.wait()
         self.shell(heading, 0, self.service)
         push.release()
-        self.service.wait_for(living, is_event("phase.started", step=3, phase="Implementation"))
+        self.service.wait_at(living)
         self.service.kill9()
         self.pushed = [commit.sha for commit in self.git.log("acme/demo", "work")[:-1]]
         assert len(self.pushed) == 2
@@ -96,6 +103,7 @@ class Drill:
 
     def check_living(self, living: str) -> None:
         """It has ended, with one commit a step in order, two of them of before the accident."""
+        self.restored.let_go(living, lease=2)
         process = self.restored.wait(living, "Success")
         commits = self.git.log("acme/demo", "work")[:-1]
         assert [commit.sha for commit in commits][1:] == self.pushed, "what was pushed stays as it was"
@@ -127,7 +135,7 @@ def upload(service: Service) -> str:
 
 
 def test_one_machine(tmp_path: Path, git: GitServer) -> None:
-    service, restored = (Service(tmp_path / name, LEASE_SECONDS="1.5") for name in ("data", "restored"))
+    service, restored = Service(tmp_path / "data"), Service(tmp_path / "restored", LEASE_SECONDS=LEASE_SECONDS)
     restored.key = service.key
     drill = Drill(service, restored, git, tmp_path / "backup")
     with service:
@@ -149,13 +157,12 @@ def test_postgresql_and_a_bucket(
     """Into a new database and another prefix of the bucket, on a machine that has nothing of the old one but the
     sealing key."""
     shared = {**s3_bucket.settings, "SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode()}
-    shared["LEASE_SECONDS"] = "1.5"
     old, maintenance = postgres_server.database(), postgres_server.url("postgres")
     name = f"restored_{secrets.token_hex(4)}"
     new = postgres_server.url(name)
     service = Service(tmp_path / "data", DATABASE_URL=old, **shared)
     shared["BLOB_URL"] = f"{s3_bucket.settings['BLOB_URL']}-restored"
-    restored = Service(tmp_path / "restored", DATABASE_URL=new, **shared)
+    restored = Service(tmp_path / "restored", DATABASE_URL=new, LEASE_SECONDS=LEASE_SECONDS, **shared)
     restored.key = service.key
     drill = Drill(service, restored, git, tmp_path / "backup", programs=str(postgres._programs()))
     with service:
@@ -174,13 +181,15 @@ def test_postgresql_and_a_bucket(
 
 def test_without_the_blobs_of_checkpoints(tmp_path: Path, git: GitServer) -> None:
     """They were deleted between the backup of the database and that of the blobs: the phase is done anew."""
-    service, restored = (Service(tmp_path / name, LEASE_SECONDS="1.5") for name in ("data", "restored"))
+    service, restored = Service(tmp_path / "data"), Service(tmp_path / "restored", LEASE_SECONDS=LEASE_SECONDS)
     restored.key = service.key
     drill = Drill(service, restored, git, tmp_path / "backup")
     with service:
+        first = git.hold(Kind.RECEIVE_REFS)
         living = drill.start("work", STEPS[:2])
-        service.wait_for(living, is_event("phase.started", step=2, phase="Implementation"))
+        first.wait()
         push = git.hold(Kind.RECEIVE_REFS)
+        first.release()
         push.wait()
         drill.shell("One machine", 0, service)
         service.kill9()

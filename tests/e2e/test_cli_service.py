@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from tests.support.cli import CTRL_C, Cli
+from tests.support.cli import CTRL_C, PATIENCE_SECONDS, Cli
 from tests.support.repositories import BareRepositories
 from tests.support.service import Service
 
@@ -196,7 +196,7 @@ def test_output_into_a_closed_pipe_is_no_traceback(cli: Cli, bare: BareRepositor
     assert process.stderr is not None
     assert json.loads(process.stdout.readline())["type"] == "run.created"
     process.stdout.close()
-    process.wait(30)
+    process.wait(PATIENCE_SECONDS)
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
 

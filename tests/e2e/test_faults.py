@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.e2e.conftest import HTTP_CREDENTIALS
-from tests.support.git_server import GitServer
+from tests.support.git_server import GitServer, Kind
 from tests.support.service import Json, Service, is_event, step
 
 
@@ -19,12 +19,13 @@ def start(service: Service, git: GitServer, steps: list[Json]) -> str:
 
 
 def test_a_run_goes_on_when_its_checkpoints_cannot_be_kept(service: Service, git: GitServer) -> None:
-    script = 'dummy: [{"phase": "analysis", "sleep": 1}, {"append": ["one.txt", "1\\n"]}]'
-    process_id = start(service, git, [step(script)])
-    service.wait_for(process_id, is_event("phase.started", phase="Analysis"))
+    gate = git.hold(Kind.UPLOAD_REFS)
+    process_id = start(service, git, [step('dummy: [{"append": ["one.txt", "1\\n"]}]')])
+    gate.wait()
     in_the_way = service.data / "blobs" / "runs" / process_id / "checkpoint"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
+    gate.release()
     service.wait(process_id, "Success")
     assert git.show("acme/demo", "work", "one.txt") == b"1\n"
     assert "no checkpoint could be kept" in service.log
@@ -44,7 +45,7 @@ def lose_the_worker_in_validation(service: Service, git: GitServer) -> tuple[str
 
 
 def test_the_conversation_of_a_run_that_is_given_up_is_kept_for_a_resume(tmp_path: Path, git: GitServer) -> None:
-    with Service(tmp_path / "data", LEASE_SECONDS="1", MAX_LOST_WORKERS="1") as service:
+    with Service(tmp_path / "data", MAX_LOST_WORKERS="1") as service:
         process_id, kept = lose_the_worker_in_validation(service, git)
         service.restart()
         service.wait(process_id, "Failed")
@@ -53,7 +54,7 @@ def test_the_conversation_of_a_run_that_is_given_up_is_kept_for_a_resume(tmp_pat
 
 
 def test_so_is_that_of_a_run_that_is_killed_while_it_waits(tmp_path: Path, git: GitServer) -> None:
-    with Service(tmp_path / "data", LEASE_SECONDS="1") as service:
+    with Service(tmp_path / "data") as service:
         process_id, kept = lose_the_worker_in_validation(service, git)
         service.arguments = ("--no-worker",)
         service.restart()

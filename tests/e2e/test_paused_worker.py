@@ -7,16 +7,24 @@ from pathlib import Path
 import pytest
 from tests.support.cluster import Cluster, database_of
 from tests.support.cluster_node import Node
-from tests.support.cluster_runs import REPOSITORY, alive, check, leases, snapshot, start, wait_until, writes
+from tests.support.cluster_runs import (
+    REPOSITORY,
+    alive,
+    check,
+    leases,
+    let_go,
+    open_gate,
+    snapshot,
+    start,
+    wait_at_gate,
+    wait_until,
+    writes,
+)
 from tests.support.git_server import GitServer, Kind
 from tests.support.postgres import PostgresServer
 from tests.support.service import is_event
 
 pytestmark = pytest.mark.postgres
-
-#: How soon after it wakes the late worker must have ended its engine, and removed what it had: seconds. Its pulse looks
-#: at once; the engine gets 2 s between SIGTERM and SIGKILL.
-GONE_SECONDS = 10.0
 
 STEPS = [writes("one.txt"), writes("two.txt"), writes("three.txt")]
 
@@ -55,7 +63,7 @@ def wake_after_the_end(cluster: Cluster, git: GitServer, process_id: str, late: 
     left = late.descendants()
     before, refs = snapshot(cluster, process_id), git.git(REPOSITORY, "show-ref")
     late.resume()
-    wait_until(lambda: not alive(left) and not late.workspaces, cluster, "the late worker keeps things", GONE_SECONDS)
+    wait_until(lambda: not alive(left) and not late.workspaces, cluster, "the late worker keeps things")
     assert snapshot(cluster, process_id) == before
     assert git.git(REPOSITORY, "show-ref") == refs
     check(cluster, git, process_id)
@@ -74,13 +82,14 @@ def goes_on(cluster: Cluster, git: GitServer, late: Node, other: Node) -> None:
 @pytest.mark.parametrize("sandbox", ["none", "bubblewrap"])
 def test_while_its_engine_works(cluster: Cluster, git: GitServer) -> None:
     """It wakes while its engine is still at it, and the other worker's, too."""
-    process_id = start(cluster, git, [STEPS[0], writes("two.txt", sleeps=12), STEPS[2]])
-    cluster.wait_for(process_id, is_event("phase.started", step=2, phase="Implementation"))
+    process_id = start(cluster, git, [STEPS[0], writes("two.txt", waits_in="implementation"), STEPS[2]])
+    wait_at_gate(cluster, process_id)
     late, other = take_over(cluster, process_id)
     engines = late.descendants()
     assert alive(engines)
     late.resume()
-    wait_until(lambda: not alive(engines) and not late.workspaces, cluster, "its engine goes on", GONE_SECONDS)
+    wait_until(lambda: not alive(engines) and not late.workspaces, cluster, "its engine goes on")
+    let_go(cluster, process_id, lease=2)
     check(cluster, git, process_id)
     events = cluster.events(process_id)
     assert leases(events) == [1, 2]
@@ -91,9 +100,14 @@ def test_while_its_engine_works(cluster: Cluster, git: GitServer) -> None:
 
 
 def test_between_two_phases(cluster: Cluster, git: GitServer) -> None:
-    process_id = start(cluster, git, STEPS)
-    cluster.wait_for(process_id, is_event("phase.finished", step=2, phase="Analysis"))
+    """Its engine has ended while it stood still."""
+    process_id = start(cluster, git, [STEPS[0], writes("two.txt", waits_in="implementation"), STEPS[2]])
+    wait_at_gate(cluster, process_id)
+    engines = cluster.worker_of(process_id).descendants()
     late, other = take_over(cluster, process_id)
+    open_gate(late)
+    wait_until(lambda: not alive(engines), cluster, "its engine goes on")
+    let_go(cluster, process_id, lease=2)
     wake_after_the_end(cluster, git, process_id, late)
     goes_on(cluster, git, late, other)
 

@@ -13,11 +13,11 @@ from tests.support.agent_door import AgentDoor
 from tests.support.cli import TREADLE
 from tests.support.clis import require_claude
 from tests.support.cluster import Cluster, database_of
-from tests.support.git_server import GitServer
+from tests.support.git_server import GitServer, Kind
 from tests.support.model_script import Fail, bash, say, write
 from tests.support.model_server import ModelServer
 from tests.support.postgres import PostgresServer
-from tests.support.service import Json, Service, is_event
+from tests.support.service import PATIENCE_SECONDS, Json, Service, is_event
 
 #: No test here is about rates.
 NO_RATES = {"RATE_LIMIT_STANDARD": "0", "RATE_LIMIT_CREATE": "0", "RATE_LIMIT_LOGS": "0"}
@@ -37,7 +37,7 @@ def register(git: GitServer, environment: dict[str, str], *, credentials: str | 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
 
@@ -86,10 +86,12 @@ def test_a_finished_run_goes_on_after_a_restart(dummy: Service, git: GitServer) 
 
 def test_a_follow_up_waits_behind_the_step_at_work(dummy: Service, git: GitServer) -> None:
     door = AgentDoor(dummy)
-    run = door.create(appends("one.txt", sleep=3), model="dummy")
-    door.wait_until(run["id"], lambda found: found["status"] == "RUNNING")
+    gate = git.hold(Kind.RECEIVE_REFS)
+    run = door.create(appends("one.txt"), model="dummy")
+    gate.wait()
     for name in ("two.txt", "three.txt"):
         assert door.resume(run["id"], appends(name))["status"] == "RUNNING"
+    gate.release()
     ended = door.wait_until(run["id"], lambda found: found["result"] == "three.txt is written")
     door.wait(ended["id"], "COMPLETE")
     branch = branch_of(dummy)
@@ -226,5 +228,5 @@ class Reader(threading.Thread):
 
     def end(self) -> None:
         self._ending.set()
-        self.join(30)
+        self.join(PATIENCE_SECONDS)
         assert not self.is_alive()

@@ -8,7 +8,7 @@ from tests.support.service import Service
 import treadle
 from treadle import ClaudeAuthentication, Engine, ProcessStatus, Step
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.service import Service
 import treadle
 from treadle import AgentLog, AgentLogType, AgentRunSource, AgentRunStatus
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
 

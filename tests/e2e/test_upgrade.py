@@ -1,5 +1,6 @@
 """The new version next to the old one: the database is migrated while runs are done, and none is lost."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ import pytest
 from tests.support.cluster import Cluster, database_of
 from tests.support.cluster_node import Node
 from tests.support.cluster_runs import REPOSITORY, check, leases, start, writes
-from tests.support.git_server import GitServer
+from tests.support.git_server import GitServer, Kind
 from tests.support.postgres import PostgresServer
 from tests.support.previous import NoPrevious, unpack_previous
-from tests.support.service import Json, Service, is_event
+from tests.support.service import PATIENCE_SECONDS, Json, Service, is_event, step, waits
 
 from treadle.store import schema
 
@@ -54,15 +55,22 @@ def test_old_and_new_work_side_by_side_on_postgres(
         old_api.start()
         old_worker.start()
         assert schema.current(cluster.database_url) == "0001"
-        under_way = [start(cluster, git, slow_steps(), branch=f"old-{number}") for number in range(4)]
-        for process_id in under_way[:2]:
-            cluster.wait_for(process_id, is_event("phase.started", step=1, phase="Implementation"))
+        # The upgrade is to find them at it: at the push of their first step, which Git gives two minutes, then of their
+        # second.
+        gates = [git.hold(Kind.RECEIVE_REFS) for _ in range(2)]
+        under_way = [start(cluster, git, slow_steps(), branch=f"old-{number}") for number in range(2)]
+        under_way += [start(cluster, git, slow_steps(), branch=f"old-{number}") for number in range(2, 4)]
+        for gate in gates:
+            gate.wait()
 
         assert upgrade(old_worker) == 0
         assert schema.current(cluster.database_url) == schema.head() != "0001"
         after = start(cluster, git, slow_steps(), branch="asked-of-the-old", through=old_api.url)
         statuses = [cluster.get(process_id, through=old_api.url)["status"] for process_id in [*under_way, after]]
         assert statuses == ["Running", "Running", "New", "New", "New"]
+        later = [git.hold(Kind.RECEIVE_REFS) for _ in range(2)]
+        for gate in gates:
+            gate.release()
 
         new_api, new_worker = cluster.add("new-api", is_api=True), cluster.add("new-worker", is_api=False)
         new_api.start()
@@ -70,6 +78,8 @@ def test_old_and_new_work_side_by_side_on_postgres(
         # On a work branch that a run of the old version has: it waits for it.
         second = start(cluster, git, [writes("four.txt")], branch="old-0", through=new_api.url)
         fresh = start(cluster, git, slow_steps(), branch="asked-of-the-new", through=new_api.url)
+        for gate in later:
+            gate.release()
         cluster.wait_for(under_way[0], is_event("phase.started", step=2))
         old_worker.stop()
         assert old_worker.workspaces == []
@@ -101,7 +111,7 @@ def upgrade(node: Node) -> int:
         env={"PATH": os.environ["PATH"], "TREADLE_DATA_DIR": str(node.data), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     return done.returncode
@@ -120,6 +130,7 @@ class VersionedService(Service):
 def test_the_new_version_goes_on_with_the_old_ones_data_on_sqlite(
     tmp_path: Path, git: GitServer, previous: dict[str, str], end: str
 ) -> None:
+    waiting = step(f'dummy: [{{"append": ["two.txt", "1\\n"]}}, {json.dumps(waits())}]')
     service = VersionedService(tmp_path / "data", SLOTS="1", RETRY_SECONDS="0.1,0.1,0.1")
     service.code = previous
     with service:
@@ -127,15 +138,16 @@ def test_the_new_version_goes_on_with_the_old_ones_data_on_sqlite(
         assert schema.current(url) == "0001"
         under_way, queued = (
             service.start(
-                gitUrl=git.url(REPOSITORY), branchSource="main", branchWork=branch, engine="Dummy", steps=slow_steps()
+                gitUrl=git.url(REPOSITORY), branchSource="main", branchWork=branch, engine="Dummy", steps=steps
             )
-            for branch in ("one", "two")
+            for branch, steps in (("one", [writes("one.txt"), waiting, writes("three.txt")]), ("two", slow_steps()))
         )
         service.wait_for(under_way, is_event("phase.started", step=2, phase="Implementation"))
         getattr(service, end)()
         service.code = {}
         service.restart()
         assert schema.current(url) == schema.head()
+        service.let_go(under_way, lease=2)
         for process_id, branch in ((under_way, "one"), (queued, "two")):
             process = service.wait(process_id, "Success")
             shas = [commit.sha for commit in git.log(REPOSITORY, branch)][-2::-1]

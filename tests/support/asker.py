@@ -1,6 +1,6 @@
 """A process that asks for admission under one name, all the time, with several tasks, and prints what it was told: for
-each request that passed when it was sent and answered (seconds since 1970), and how many were refused:
-`python -m tests.support.asker URL NAME --limit N --seconds N (--times N | --until SECONDS)`."""
+each request when it was sent and answered (seconds since 1970), those that passed and those that were refused:
+`python -m tests.support.asker URL NAME --limit N --seconds N (--times N | --passes N)`."""
 
 import argparse
 import asyncio
@@ -17,22 +17,20 @@ TASKS = 8
 class Asker:
     def __init__(self, store: SqlStore, given: argparse.Namespace) -> None:
         self.passed: list[tuple[float, float]] = []
-        self.refused = 0
+        self.refused: list[tuple[float, float]] = []
         self._store = store
         self._given = given
         self._left = given.times
 
-    async def work(self, until: float) -> None:
-        while self._left > 0 and time.monotonic() < until:
+    async def work(self) -> None:
+        while self._left > 0 and len(self.passed) < self._given.passes:
             self._left -= 1
             now = datetime.now(UTC)
             answer = await self._store.admit(
                 self._given.name, limit=self._given.limit, seconds=self._given.seconds, now=now
             )
-            if answer.is_admitted:
-                self.passed.append((now.timestamp(), time.time()))
-            else:
-                self.refused += 1
+            (self.passed if answer.is_admitted else self.refused).append((now.timestamp(), time.time()))
+            if not answer.is_admitted:
                 await asyncio.sleep(0.002)  # the other processes want to ask too
 
 
@@ -43,10 +41,9 @@ async def ask(given: argparse.Namespace) -> Asker:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)  # all begin together
-        until = time.monotonic() + given.until
         async with asyncio.TaskGroup() as tasks:
             for _ in range(TASKS):
-                tasks.create_task(asker.work(until))
+                tasks.create_task(asker.work())
     finally:
         await store.close()
     return asker
@@ -59,7 +56,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--times", type=int, default=sys.maxsize)
-    parser.add_argument("--until", type=float, default=60)
+    parser.add_argument("--passes", type=int, default=sys.maxsize)
     asker = asyncio.run(ask(parser.parse_args()))
     sys.stdout.write(json.dumps({"passed": asker.passed, "refused": asker.refused}) + "\n")
 

@@ -9,6 +9,7 @@ with Chromium() as chromium, chromium.person("http://127.0.0.1:…") as person:
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, expect, sync_playwright
 
 #: Debian's; never one that playwright downloads.
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -29,6 +30,7 @@ _FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-smooth-scrolling",  # where a scroll ends is then known at once
 ]
 
 #: Where screenshots are left, to be looked at: TREADLE_TEST_ARTIFACTS, else below the checkout.
@@ -37,7 +39,16 @@ ARTIFACTS = Path(os.environ.get("TREADLE_TEST_ARTIFACTS", Path(__file__).parents
 DESKTOP, PHONE = (1360, 900), (390, 844)
 
 #: How long an action or an expectation may take, in milliseconds, on a busy machine.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 120_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+_HEAR = """() => {
+    globalThis.heard = [];
+    new MutationObserver(changes => {
+        for (const each of changes) for (const said of each.addedNodes) globalThis.heard.push(said.textContent);
+    }).observe(document.getElementById("notices"), { childList: true });
+}"""
 
 
 class Person:
@@ -48,12 +59,31 @@ class Person:
         self.url = url
         self.faults: list[str] = []
         self.expected: list[re.Pattern[str]] = []
-        page.set_default_timeout(PATIENCE_MS)
+        page.context.set_default_timeout(PATIENCE_MS)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
 
     def go(self, path: str) -> None:
         self.page.goto(self.url + path)
+
+    def follow(self, what: Locator) -> None:
+        """A link or a button that leads to another page, until that one is there whole: the two may look alike."""
+        with self.page.expect_navigation():
+            what.click()
+
+    def hear(self) -> None:
+        """Keeps what notices say from now on: each stands for four seconds only."""
+        self.page.evaluate(_HEAR)
+
+    def until_heard(self, text: str) -> None:
+        self.page.wait_for_function("text => globalThis.heard.includes(text)", arg=text)
+
+    def until_shown(self, what: Locator) -> None:
+        """Reloads a page that is not live until it shows `what`."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while what.count() == 0:
+            assert time.monotonic() < deadline, self.page.inner_text("main")
+            self.page.reload()
 
     def sign_in(self, key: str) -> None:
         """With an API key, at the page."""
@@ -73,6 +103,7 @@ class Person:
         self.no_faults()
 
     def axe(self) -> None:
+        self.page.wait_for_load_state()  # a click has brought the first of a page only
         schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for scheme in schemes:
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -112,7 +143,7 @@ class Chromium:
 
     def __enter__(self) -> Self:
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        self._browser = self._playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS, timeout=PATIENCE_MS)
         return self
 
     def __exit__(

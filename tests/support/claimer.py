@@ -38,7 +38,7 @@ class Claimer:
             since = time.monotonic()
             if run is not None:
                 if self._slots is not None:
-                    await asyncio.sleep(0.005)  # it is Running for as long as it takes to be caught at it
+                    await asyncio.sleep(0.05)  # it is Running for as long as it takes to be caught at it
                 self.held.append(Held(run, since, time.monotonic()))
                 await self._store.finish(Fence(run.id, run.lease), RunStatus.SUCCESS, None, datetime.now(UTC))
             elif self._slots is None or not await self._store.queue_depth():

@@ -8,6 +8,8 @@ authority. Nothing leaves the machine.
         cli = accounts.wrap(require_claude(), tmp_path / "claude")   # for TREADLE_CLAUDE_CLI
         ...
         assert accounts.refreshes == ["sk-ant-ort01-old"]
+
+What refreshes outside of the CLI is told `accounts.url` instead, and asks in plain HTTP.
 """
 
 import json
@@ -16,6 +18,7 @@ import shlex
 import ssl
 import tempfile
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,6 +33,8 @@ from cryptography.x509.oid import NameOID
 #: The host that the CLI's token endpoint is on.
 TOKEN_HOST = "platform.claude.com"
 
+_PATIENCE_SECONDS = 60.0
+
 
 class ClaudeAccounts:
     """Hands out a new pair of tokens for every known refresh token, which is then used up.
@@ -37,13 +42,20 @@ class ClaudeAccounts:
     Attributes:
         refreshes: the refresh tokens that were presented, in order.
         issued: (access, refresh) tokens that were handed out, in order.
+        asked: the whole requests.
         refused_hosts: other hosts that the CLI tried to reach.
         refusing: whether to answer `invalid_grant`.
+        delay_seconds: what an answer takes.
+        may_answer: set, unless a test holds the answers back.
     """
 
     def __init__(self, *, expires_in: timedelta = timedelta(hours=8)) -> None:
         self.refreshes: list[str] = []
         self.issued: list[tuple[str, str]] = []
+        self.asked: list[dict[str, object]] = []
+        self.delay_seconds = 0.0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.refused_hosts: list[str] = []
         self.refusing = False
         self._expires_in = expires_in
@@ -67,6 +79,18 @@ class ClaudeAccounts:
             self._thread.join()
             self._http.server_close()
         self._folder.cleanup()
+
+    @property
+    def url(self) -> str:
+        """For `TREADLE_CLAUDE_TOKEN_URL`."""
+        assert self._http is not None, "enter the server first"
+        return f"http://127.0.0.1:{self._http.server_port}/v1/oauth/token"
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """A server's, with a certificate that only the wrapped CLI trusts."""
+        assert self._http is not None, "enter the server first"
+        return self._http.tls
 
     def wrap(self, cli: Path, script: Path) -> Path:
         """Write an executable `script` that runs the CLI so that it refreshes its tokens here."""
@@ -132,6 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.accounts.asked.append(asked)
+        time.sleep(self.server.accounts.delay_seconds)
+        self.server.accounts.may_answer.wait(_PATIENCE_SECONDS)
         answer = self.server.accounts._refresh(str(asked["refresh_token"]))
         if answer is None:
             self._send(400, {"error": "invalid_grant", "error_description": "Refresh token not found or invalid"})

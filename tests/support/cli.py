@@ -28,7 +28,7 @@ from typing import Any
 TREADLE = Path(sys.executable).with_name("treadle")
 
 #: How long a test waits for something that should take seconds at most.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 CTRL_C = b"\x03"
 
@@ -127,7 +127,7 @@ class Cli:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)
             os.close(ours)
 
 
@@ -170,7 +170,8 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while text not in self.text:
             assert time.monotonic() < deadline, self.text
-            assert self._receive(0.2) or self.process.poll() is None, self.text
+            is_over = self.process.poll() is not None  # asked first: what it wrote before is to be read then
+            assert self._receive(0.2) or not is_over, self.text
 
     def press(self, key: bytes) -> None:
         os.write(self._fd, key)

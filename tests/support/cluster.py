@@ -30,7 +30,7 @@ from tests.support.service import PATIENCE_SECONDS
 from tests.support.tcp_proxy import TcpProxy
 
 #: What any process may take to be gone after its worker is, in seconds.
-LEFTOVER_SECONDS = 15.0
+LEFTOVER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Cluster(Doors):
         is_started: bool = True,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(lambda: [node.url for node in self.apis], f"trd_{secrets.token_urlsafe(24)}")
+        super().__init__(lambda: [node.url for node in self.apis], f"trd_{secrets.token_urlsafe(24)}", said=self.logs)
         self.folder = folder
         self.database_url = database[1]
         self._database = database[0]
@@ -80,7 +80,7 @@ class Cluster(Doors):
         self._stack = ExitStack()
         self._settings = {
             "ALLOW_PRIVATE_HOSTS": "1",
-            "LEASE_SECONDS": "3",
+            "LEASE_SECONDS": "10",
             "POLL_SECONDS": "0.3",
             "RETRY_SECONDS": "0.1,0.1,0.1",
             "SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
@@ -136,6 +136,7 @@ class Cluster(Doors):
             broker = self._stack.enter_context(TcpProxy(self._broker.address))
             own["BROKER_URL"] = self._broker.url(broker.port)
         node = Node(name, self.folder, own, is_api, database, broker, environment=environment or {})
+        self._stack.callback(node.close)
         if command is not None:
             node.command = command
         self.nodes.append(node)
@@ -195,8 +196,11 @@ class Cluster(Doors):
         return left
 
     def logs(self) -> str:
-        """The ends of all logs, for a failure's report."""
-        return "\n".join(f"---- {node.name}\n{node.log[-3000:]}" for node in self.nodes)
+        """The ends of all logs, and who has ended, for a failure's report."""
+        return "\n".join(
+            f"---- {node.name}{'' if node.is_running else ', which does not run'}\n{node.log[-3000:]}"
+            for node in self.nodes
+        )
 
     def _end_all(self) -> None:
         """By pid, whatever state they are in; those who do not end well are killed, and named."""

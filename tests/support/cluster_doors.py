@@ -21,13 +21,15 @@ _EVENTS_A_PAGE = 1000
 
 
 class Doors:
-    """`urls` gives the API processes; `key` is the caller's. Every method may be called from several threads."""
+    """`urls` gives the API processes; `key` is the caller's; `said` what they have logged, for a failure's report.
+    Every method may be called from several threads."""
 
-    def __init__(self, urls: Callable[[], Sequence[str]], key: str) -> None:
+    def __init__(self, urls: Callable[[], Sequence[str]], key: str, *, said: Callable[[], str] = str) -> None:
         self._urls = urls
         self.key = key
+        self._said = said
         self._turn = itertools.count()
-        self._http = httpx2.Client(timeout=10)
+        self._http = httpx2.Client(timeout=20)
         self._ending = threading.Event()
 
     def give_up(self) -> None:
@@ -65,7 +67,7 @@ class Doors:
                     return answer
                 said = answer.text
             self._ending.wait(_PAUSE_SECONDS)
-        raise AssertionError(f"no API process answered {method} {path} in {seconds} s: {said}")
+        raise AssertionError(f"no API process answered {method} {path} in {seconds} s: {said}\n{self._said()}")
 
     def start(
         self, *, through: str | None = None, key: str | None = None, seconds: float = PATIENCE_SECONDS, **fields: Any

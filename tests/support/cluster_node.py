@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,11 +17,12 @@ from pathlib import Path
 import httpx2
 import psutil
 
+from tests.support.ports import ReservedPort
 from tests.support.service import PATIENCE_SECONDS, is_alive
 from tests.support.tcp_proxy import TcpProxy
 
 #: Graceful ends: TREADLE_DRAIN_SECONDS and what comes after, on a busy machine.
-STOP_SECONDS = 60.0
+STOP_SECONDS = 120.0
 
 _TREADLE = (str(Path(sys.executable).with_name("treadle")),)
 #: So that a test run which is killed leaves no process behind. It is the thread's death that counts: start nodes from
@@ -45,8 +45,12 @@ class Node:
     command: Sequence[str] = _TREADLE
     environment: Mapping[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
-    port: int = 0
-    _log_from: int = 0
+    _port: ReservedPort | None = field(init=False, default=None)
+    _log_from: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        if self.is_api:
+            self._port = ReservedPort()
 
     @property
     def data(self) -> Path:
@@ -54,7 +58,7 @@ class Node:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}" if self.is_api else ""
+        return f"http://127.0.0.1:{self._port.number}" if self._port is not None else ""
 
     @property
     def links(self) -> list[TcpProxy]:
@@ -66,10 +70,8 @@ class Node:
         """Starts it; does not wait."""
         assert not self.is_running, f"{self.name} runs"
         self.data.mkdir(parents=True, exist_ok=True)
-        if self.is_api and not self.port:
-            self.port = _free_port()
         self._log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
-        arguments = (*_SERVE, "--port", str(self.port)) if self.is_api else _WORKER
+        arguments = (*_SERVE, "--port", str(self._port.number)) if self._port is not None else _WORKER
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         own = {f"TREADLE_{name}": value for name, value in self.settings.items()}
         with self.log_path.open("ab") as log:
@@ -81,6 +83,11 @@ class Node:
                 stderr=log,
                 cwd=self.folder,
             )
+
+    def close(self) -> None:
+        """It is not started again."""
+        if self._port is not None:
+            self._port.close()
 
     def start(self) -> None:
         """Starts it, and waits until it answers or, a worker, works."""
@@ -124,7 +131,7 @@ class Node:
         """No handler runs; waits until the process is gone."""
         self._send(signal.SIGKILL)
         assert self.process is not None
-        self.process.wait(10)
+        self.process.wait(STOP_SECONDS)
 
     def pause(self) -> None:
         self._send(signal.SIGSTOP)
@@ -191,10 +198,3 @@ def processes_about(folder: Path) -> list[psutil.Process]:
         if sought in seen and is_alive(process):
             found.append(process)
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

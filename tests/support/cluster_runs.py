@@ -1,5 +1,6 @@
 """Runs on a cluster: how the tests start them, and what must hold when one is over."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -8,8 +9,9 @@ import psutil
 import psycopg
 
 from tests.support.cluster import Cluster
+from tests.support.cluster_node import Node
 from tests.support.git_server import GitServer
-from tests.support.service import Json, is_alive
+from tests.support.service import PATIENCE_SECONDS, Json, is_alive, is_waiting, waits
 
 REPOSITORY = "acme/demo"
 
@@ -46,10 +48,29 @@ def start(
     )
 
 
-def writes(path: str, *, sleeps: float = 0, phase: str = "implementation") -> Json:
-    """A step that adds a line to a file, and takes its time in one phase."""
-    sleep = f', {{"phase": "{phase}", "sleep": {sleeps}}}' if sleeps else ""
-    return {"step": f'dummy: [{{"append": ["{path}", "1\\n"]}}{sleep}]', "isCommitableStep": True}
+def writes(path: str, *, sleeps: float = 0, waits_in: str | None = None) -> Json:
+    """A step that adds a line to a file, and takes its time; in the phase that is named until it is let go."""
+    more = f', {{"sleep": {sleeps}}}' if sleeps else ""
+    if waits_in is not None:
+        more += f", {json.dumps({'phase': waits_in, **waits()})}"
+    return {"step": f'dummy: [{{"append": ["{path}", "1\\n"]}}{more}]', "isCommitableStep": True}
+
+
+def wait_at_gate(cluster: Cluster, process_id: str, *, lease: int = 1) -> None:
+    """Until the step that waits is there, under that lease or a later one."""
+    is_there = is_waiting(cluster.follow(process_id), lease=lease)
+    assert is_there, f"it ended without waiting: {cluster.get(process_id)}"
+
+
+def let_go(cluster: Cluster, process_id: str, *, lease: int = 1) -> None:
+    """Lets it go on, with the worker that has it then."""
+    wait_at_gate(cluster, process_id, lease=lease)
+    open_gate(cluster.worker_of(process_id))
+
+
+def open_gate(worker: Node) -> None:
+    for code in (worker.data / "runs").glob("*/code"):
+        (code / "go").touch()
 
 
 def check(
@@ -84,7 +105,7 @@ def snapshot(cluster: Cluster, process_id: str) -> list[tuple[Any, ...]]:
         return connection.execute(_SNAPSHOT, {"uuid": process_id}).fetchall()
 
 
-def wait_until(holds: Callable[[], bool], cluster: Cluster, said: str, seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], cluster: Cluster, said: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Fails with the ends of the logs."""
     try:
         cluster.nodes[0].wait_until(holds, said, seconds)

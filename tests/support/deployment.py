@@ -27,6 +27,7 @@ from treadle.domain.run import Run
 from treadle.domain.states import RunStatus
 from treadle.ports import Blobs, Fence, Store, Vault
 from treadle.queues.database import DatabaseQueue, ProcessSignals
+from treadle.services.audit import Audit
 from treadle.services.identity import Identity
 from treadle.services.issuers import Fetch
 from treadle.settings import Settings
@@ -148,7 +149,7 @@ async def deployed(folder: Path, *, fetch: Fetch = no_jwks, **overrides: object)
     )
     store = await SqlStore.open(f"sqlite:///{folder / 'treadle.db'}")
     try:
-        identity = Identity(store, clock, new_uuid=new_uuid)
+        identity = Identity(store, clock, audit=Audit(store, clock), new_uuid=new_uuid)
         foundation = Foundation(store, blobs, vault, queue, signals, controls, clock, new_uuid)
         checks = {"store": store.check, "blobs": blobs.check}
         services = build_services(foundation, settings, identity, fetch=fetch, checks=checks)

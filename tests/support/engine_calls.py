@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +14,7 @@ from treadle.domain.events import Draft, EventType
 from treadle.domain.states import Phase
 from treadle.ports import Box, Engine, EngineCall, Layout, Outcome, Sandbox
 
-_DEADLINE_SECONDS = 60.0
+_DEADLINE_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,18 @@ def make_call(
     )
 
 
+def written(root: Path) -> Iterator[tuple[Path, bytes]]:
+    """The files below it, and what is in them. A CLI has helpers that may take some away when it has ended."""
+    for folder, _, names in os.walk(root):
+        for path in (Path(folder, name) for name in names):
+            try:
+                found = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+            except FileNotFoundError:
+                continue
+            if found is not None:
+                yield path, found
+
+
 def make_box(layout: Layout, *, is_read_only: bool = False) -> Box:
     """The box whose folders `make_layout` made."""
     return Box(layout.work_tree, layout.home, layout.config, layout.files, is_read_only=is_read_only)
@@ -85,8 +98,11 @@ def run_call(engine: Engine, call: EngineCall, *, sandbox: Sandbox | None = None
     # Claude refuses to work unattended as root unless it believes itself in a sandbox; the NoSandbox does the same.
     as_root = {"IS_SANDBOX": "1"} if os.geteuid() == 0 else {}
     argv, environment = invocation.argv, invocation.environment
+    stack = ExitStack()
     if sandbox is not None:
-        argv, environment = sandbox.wrap(argv, environment, replace(box, readable=invocation.readable))
+        box = replace(box, readable=invocation.readable)
+        enclosed = stack.enter_context(sandbox.enclose(argv, environment, box))
+        argv, environment = enclosed.argv, enclosed.environment
     process = subprocess.Popen(
         argv,
         env={**as_root, **environment},
@@ -96,7 +112,7 @@ def run_call(engine: Engine, call: EngineCall, *, sandbox: Sandbox | None = None
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    with process:
+    with stack, process:
         try:
             stdout, stderr = process.communicate(invocation.stdin or None, timeout=_DEADLINE_SECONDS)
         except BaseException:
@@ -107,13 +123,3 @@ def run_call(engine: Engine, call: EngineCall, *, sandbox: Sandbox | None = None
     drafts = tuple(draft for line in lines for draft in reader.feed(line))
     text = stderr.decode(errors="replace")
     return Finished(reader.finish(process.returncode, text), drafts, lines, process.returncode, text)
-
-
-def config_reader(layout: Layout) -> Callable[[str], bytes | None]:
-    """For `Engine.refreshed`: reads a file of the configuration directory."""
-
-    def read(name: str) -> bytes | None:
-        path = layout.config / name
-        return path.read_bytes() if path.is_file() else None
-
-    return read

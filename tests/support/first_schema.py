@@ -44,6 +44,10 @@ _MOVE = text(
 )
 
 
+#: How long a test may wait for a process of that version.
+PATIENCE_SECONDS = 120.0
+
+
 class FirstVersion:
     """A process of that version."""
 
@@ -120,18 +124,19 @@ class Busy:
         self._process = FirstVersion(url)
         self._run_id = run_id
         self._over = threading.Event()
-        self._begun = threading.Event()
+        self._begun, self._went_on = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
         self._thread.start()
-        assert self._begun.wait(30)
+        assert self._begun.wait(PATIENCE_SECONDS)
         try:
             yield
+            assert self._went_on.wait(PATIENCE_SECONDS)
         finally:
             self._over.set()
-            self._thread.join(30)
+            self._thread.join(PATIENCE_SECONDS)
 
     def _work(self) -> None:
         while not self._over.is_set():
@@ -140,7 +145,7 @@ class Busy:
             except OperationalError:
                 continue
             self.first = self.first or self.last
-            self._begun.set()
+            (self._went_on if self._begun.is_set() else self._begun).set()
 
 
 def first_schema(url: str) -> FirstVersion:

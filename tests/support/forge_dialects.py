@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from tests.support import forge_talk
 from tests.support.forge_state import ForgeRequest, ForgeState, Project, Pull, Reply
 from treadle.domain.repository import ForgeKind
 
@@ -17,12 +18,16 @@ ROOTS = {ForgeKind.GITHUB: "/api/v3", ForgeKind.GITLAB: "/api/v4", ForgeKind.GIT
 
 def github(state: ForgeState, request: ForgeRequest) -> Reply:  # noqa: PLR0911 - one for each path
     """docs.github.com/rest, version 2022-11-28."""
+    if request.path.startswith("/logs/") and "authorization" not in request.headers:
+        return forge_talk.log(state, request.path) or Reply(404, {})
     if request.headers.get("authorization") != f"Bearer {state.token}":
         return Reply(401, {"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"})
     if request.headers.get("x-github-api-version") != "2022-11-28":
         return Reply(400, {"message": "Unsupported version"})
     if request.path == "/api/graphql" and request.method == "POST":
-        return _graphql(state, request)
+        return forge_talk.github_viewer(state, request) or _graphql(state, request)
+    if request.path == "/api/v3/user":
+        return forge_talk.github_user(state)
     match = re.fullmatch(r"/api/v3/repos/([^/]+/[^/]+)(?:/(.*))?", request.path)
     project = _project(state, match[1]) if match else None
     if match is None or project is None:
@@ -48,7 +53,7 @@ def github(state: ForgeState, request: ForgeRequest) -> Reply:  # noqa: PLR0911 
         return _github_one(project, int(number[1]), request, shown)
     if checks := re.fullmatch(r"commits/(.+)/(check-runs|status)", rest):
         return _github_checks(project, checks[1], checks[2], request)
-    return Reply(404, {"message": "Not Found", "status": "404"})
+    return forge_talk.github(state, project, rest, request) or Reply(404, {"message": "Not Found", "status": "404"})
 
 
 def _github_one(project: Project, number: int, request: ForgeRequest, shown: Callable[[Pull], Json]) -> Reply:
@@ -137,8 +142,9 @@ def _github_pull(state: ForgeState, project: Project) -> Callable[[Pull], Json]:
             "state": "open" if pull.state == "open" else "closed",
             "draft": pull.is_draft,
             "merged_at": _stamp(pull.date) if pull.state == "merged" else None,
-            "head": {"ref": pull.head, "repo": {"full_name": home}},
-            "base": {"ref": pull.base, "repo": {"full_name": project.name}},
+            "user": forge_talk.github_account(pull.author),
+            "head": {"ref": pull.head, "sha": forge_talk.sha_of(project, pull), "repo": {"full_name": home}},
+            "base": {"ref": pull.base, "sha": "b" * 40, "repo": {"full_name": project.name}},
             "created_at": _stamp(pull.date),
         }
 
@@ -150,6 +156,8 @@ def gitlab(state: ForgeState, request: ForgeRequest) -> Reply:  # noqa: PLR0911 
     bearer, private = request.headers.get("authorization"), request.headers.get("private-token")
     if bearer != f"Bearer {state.token}" and private != state.token:
         return Reply(401, {"message": "401 Unauthorized"})
+    if request.path == "/api/v4/user":
+        return Reply(200, forge_talk.gitlab_account(state.me))
     match = re.fullmatch(r"/api/v4/projects/([^/]+)(?:/(.*))?", request.raw_path)  # its path stays encoded
     project = _project(state, match[1].replace("%2F", "/")) if match and "%2F" in match[1] else None
     if match is None or project is None:
@@ -176,6 +184,8 @@ def gitlab(state: ForgeState, request: ForgeRequest) -> Reply:  # noqa: PLR0911 
         return _gitlab_one(project, int(number[1]), request, shown)
     if rest == "pipelines":
         return _gitlab_pipelines(project, request)
+    if (talk := forge_talk.gitlab(state, project, rest, request)) is not None:
+        return talk
     if pipeline := re.fullmatch(r"pipelines/(\d+)/jobs", rest):
         refs = sorted(project.checks)
         jobs: list[JsonValue] = [{"name": name} for name in project.checks[refs[int(pipeline[1]) // 10 - 1]]]
@@ -247,6 +257,13 @@ def _gitlab_merge_request(state: ForgeState, project: Project) -> Callable[[Pull
             "target_branch": pull.base,
             "source_project_id": 999 if pull.is_from_fork else project.id,
             "target_project_id": project.id,
+            "author": forge_talk.gitlab_account(pull.author),
+            "sha": forge_talk.sha_of(project, pull),
+            "diff_refs": {
+                "base_sha": "b" * 40,
+                "start_sha": "a" * 40,
+                "head_sha": forge_talk.sha_of(project, pull),
+            },
             "created_at": pull.date.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
 
@@ -257,6 +274,8 @@ def gitea(state: ForgeState, request: ForgeRequest) -> Reply:  # noqa: PLR0911 -
     """docs.gitea.com/api, v1."""
     if request.headers.get("authorization") != f"token {state.token}":
         return Reply(401, {"message": "user does not exist [uid: 0, name: ]", "url": f"{state.site}/api/swagger"})
+    if request.path == "/api/v1/user":
+        return Reply(200, forge_talk.gitea_account(state.me))
     match = re.fullmatch(r"/api/v1/repos/([^/]+/[^/]+)(?:/(.*))?", request.raw_path)
     project = _project(state, match[1]) if match else None
     missing: Json = {"errors": None, "message": "The target couldn't be found.", "url": f"{state.site}/api/swagger"}
@@ -276,6 +295,8 @@ def gitea(state: ForgeState, request: ForgeRequest) -> Reply:  # noqa: PLR0911 -
         return fault or Reply(201, shown(_open(project, request, "head", "base", "body")))
     if number := re.fullmatch(r"pulls/(\d+)", rest):
         return _gitea_one(project, int(number[1]), request, shown, missing)
+    if (talk := forge_talk.gitea(state, project, rest, request)) is not None:
+        return talk
     if between := re.fullmatch(r"pulls/([^/]+)/(.+)", rest):
         base, head = (part.replace("\0", "/") for part in between.groups())
         found = [pull for pull in project.pulls if (pull.base, pull.head) == (base, head)]
@@ -353,9 +374,11 @@ def _gitea_pull(state: ForgeState, project: Project) -> Callable[[Pull], Json]:
             "head": {
                 "label": pull.head,
                 "ref": pull.head if there else f"refs/pull/{pull.number}/head",
+                "sha": forge_talk.sha_of(project, pull),
                 "repo_id": 999 if pull.is_from_fork else project.id,
             },
-            "base": {"label": pull.base, "ref": pull.base, "repo_id": project.id},
+            "user": forge_talk.gitea_account(pull.author),
+            "base": {"label": pull.base, "ref": pull.base, "sha": "b" * 40, "repo_id": project.id},
             "created_at": _stamp(pull.date),
         }
 

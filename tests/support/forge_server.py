@@ -80,7 +80,9 @@ class ForgeServer:
             self._http.socket = self.tls.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name=f"{self.kind} server")
         self._thread.start()
-        self.state.site = f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self._http.server_port}"
+        scheme = "http" if self.tls is None else "https"
+        self.state.site = f"{scheme}://127.0.0.1:{self._http.server_port}"
+        self.state.logs_site = f"{scheme}://localhost:{self._http.server_port}"
         return self
 
     def __exit__(
@@ -108,7 +110,7 @@ class ForgeServer:
         return self.state.projects
 
     def add(self, name: str) -> Project:
-        return self.state.add(name, self.repositories)
+        return self.state.add(name, self.repositories, are_numbered_together=self.kind is not ForgeKind.GITLAB)
 
     def repository(self, name: str) -> ForgeRepository:
         """What a client is told of it."""
@@ -142,6 +144,7 @@ class ForgeServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # an idle connection is not waited for
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, forge: ForgeServer) -> None:
         self.forge = forge
@@ -213,7 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
         return ForgeRequest(self.command, unquote(parts.path), parts.path, dict(parse_qsl(parts.query)), headers, body)
 
     def _send(self, reply: Reply) -> None:
-        self._raw(reply.status, json.dumps(reply.body).encode(), reply.headers)
+        raw = json.dumps(reply.body) if reply.text is None else reply.text
+        self._raw(reply.status, raw.encode(), reply.headers)
 
     def _raw(self, status: int, body: bytes, headers: Mapping[str, str], *, length: int | None = None) -> None:
         self.send_response(status)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
+from tests.support.forge_talk_state import ME, Account, CheckRun, Comment, Issue, Review
 from tests.support.repositories import BareRepositories
 
 #: When the first pull request is opened; each later one a minute after the one before.
@@ -26,6 +27,9 @@ class Pull:
     is_draft: bool = False  # GitHub's; elsewhere the title says it
     is_from_fork: bool = False
     updated: int = 0  # counts up with each change
+    sha: str = "c" * 40  # of its head, where no real repository is beside it
+    diff: str = ""  # the same
+    author: Account = ME
 
 
 @dataclass
@@ -44,6 +48,13 @@ class Project:
     checks: dict[str, list[str]] = field(default_factory=dict)
     statuses: dict[str, list[str]] = field(default_factory=dict)
     pulls: list[Pull] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+    comments: list[Comment] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
+    runs: list[CheckRun] = field(default_factory=list)
+    writers: dict[str, Account] = field(default_factory=lambda: {ME.login: ME})  # who may push
+    readers: dict[str, Account] = field(default_factory=dict)  # whom it knows, and who may not
+    are_numbered_together: bool = True  # issues and pull requests
     repositories: BareRepositories | None = None
     _changes: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -65,12 +76,47 @@ class Project:
         return [pull for pull in self.pulls if pull.state == "open" and pull.head == head and not pull.is_from_fork]
 
     def open(self, title: str, head: str, *, base: str = "main", body: str = "", is_from_fork: bool = False) -> Pull:
-        number = len(self.pulls) + 1
+        number = len(self.pulls) + (len(self.issues) if self.are_numbered_together else 0) + 1
         date = FIRST + timedelta(minutes=number - 1)
         pull = Pull(number, title, body, head, base, date, is_from_fork=is_from_fork)
         self.pulls.append(pull)
         self.touch(pull)
         return pull
+
+    def raise_issue(self, title: str, body: str = "") -> Issue:
+        number = len(self.issues) + (len(self.pulls) if self.are_numbered_together else 0) + 1
+        issue = Issue(number, title, body)
+        self.issues.append(issue)
+        return issue
+
+    def issue(self, number: int) -> Issue | None:
+        return next((issue for issue in self.issues if issue.number == number), None)
+
+    def say(  # of a test: what somebody says
+        self, number: int, body: str, *, author: Account, is_on_pull: bool = False
+    ) -> Comment:
+        comment = Comment(self.next_id(), number, body, author, is_on_pull)
+        self.comments.append(comment)
+        return comment
+
+    def said(self, number: int, *, is_on_pull: bool = False) -> list[str]:
+        """The comments on an issue or pull request, oldest first."""
+        return [one.body for one in self.comments if (one.number, one.is_on_pull) == (number, is_on_pull)]
+
+    def head_of(self, pull: Pull) -> str:
+        return pull.sha if self.repositories is None else self.sha_of(pull.head)
+
+    def sha_of(self, branch: str) -> str:
+        assert self.repositories is not None, "no real repository is beside it"
+        return self.repositories.git(self.name, "rev-parse", f"refs/heads/{branch}").strip()
+
+    def diff_of(self, pull: Pull) -> str:
+        if self.repositories is None:
+            return pull.diff
+        return self.repositories.git(self.name, "diff", f"refs/heads/{pull.base}...refs/heads/{pull.head}")
+
+    def next_id(self) -> int:
+        return 5_000 + next(self._changes)
 
     def touch(self, pull: Pull) -> None:
         pull.updated = next(self._changes)
@@ -104,12 +150,21 @@ class ForgeRequest:
         size = min(self.size, most)
         return list(items[(self.page - 1) * size : self.page * size])
 
+    def page_of(self, items: Sequence[JsonValue], site: str) -> "Reply":
+        """As GitHub answers: with a link to the last page where there are others."""
+        last, links = max(1, -(-len(items) // self.size)), dict[str, str]()
+        if last > self.page:
+            address = f"{site}{self.raw_path}?per_page={self.size}"
+            links["Link"] = f'<{address}&page={self.page + 1}>; rel="next", <{address}&page={last}>; rel="last"'
+        return Reply(200, self.paged(items), links)
+
 
 @dataclass(frozen=True)
 class Reply:
     status: int
     body: JsonValue
     headers: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None  # in place of a body
 
 
 @dataclass
@@ -118,10 +173,17 @@ class ForgeState:
 
     token: str
     site: str = ""  # where its pages are
+    logs_site: str = ""  # where logs are, by another name of its host
+    me: Account = ME  # whose the token is
+    is_app: bool = False  # GitHub's: the token is an app's, which is no user
     projects: dict[str, Project] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def add(self, name: str, repositories: BareRepositories | None = None) -> Project:
-        project = Project(len(self.projects) + 101, name, repositories=repositories)
+    def add(
+        self, name: str, repositories: BareRepositories | None = None, *, are_numbered_together: bool = True
+    ) -> Project:
+        project = Project(
+            len(self.projects) + 101, name, repositories=repositories, are_numbered_together=are_numbered_together
+        )
         self.projects[name] = project
         return project

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 #: How long a test may wait for something the server should see.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Kind(Enum):

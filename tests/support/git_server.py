@@ -78,8 +78,9 @@ class GitServer(Faults, BareRepositories):
         with self._lock:
             left = list(self._backends)
         for backend in left:
-            os.killpg(backend.pid, signal.SIGKILL)  # its handler reaps it
-        shutil.rmtree(self.root, ignore_errors=bool(left))
+            with suppress(ProcessLookupError):
+                os.killpg(backend.pid, signal.SIGKILL)  # its handler reaps it
+        shutil.rmtree(self.root, ignore_errors=True)  # a request that came last may still be at work there
 
     def url(self, repo: str) -> str:
         """The address of a repository, without credentials."""
@@ -154,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.delay:
             git.stopping.wait(fault.delay)
         if fault.hold is not None and not fault.holds_after:
+            body = iter(list(body))  # whole: its client may be killed at the gate
             git.wait_at(fault.hold)
         if fault.status is not None:
             self._refuse(fault.status, body)

@@ -110,11 +110,11 @@ async def messages(installation: Installation) -> Messages:
 
 @pytest.fixture(scope="session")
 def frail_rabbit() -> Iterator[RabbitServer]:
-    """One that a test may kill. It gives up on a message that is held for two seconds."""
+    """One that a test may kill. It gives up on a message that is held for eight seconds."""
     with ExitStack() as stack:
         try:
             server = stack.enter_context(
-                running_rabbit(settings={"consumer_timeout": "2000"}, application={"channel_tick_interval": 500})
+                running_rabbit(settings={"consumer_timeout": "8000"}, application={"channel_tick_interval": 500})
             )
         except NoRabbit as error:
             give_up(str(error))

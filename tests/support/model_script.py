@@ -1,6 +1,7 @@
 """What a scripted model says: turns made of blocks, or a failure, for `tests.support.model_server`."""
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -33,7 +34,14 @@ class Stall:
     """The stream stops here, for good, with the connection open."""
 
 
-Block = Text | Thinking | ToolUse | Stall
+@dataclass(frozen=True)
+class Wait:
+    """The stream goes on once `may_go` is set."""
+
+    may_go: threading.Event
+
+
+Block = Text | Thinking | ToolUse | Stall | Wait
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class Say:
     input_tokens: int = 100
     output_tokens: int = 20
     cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    hour_write_tokens: int = 0  # of those written, for an hour
+    searches: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,16 +80,39 @@ class Drop:
     """The connection is closed without an answer."""
 
 
-Turn = Say | Fail | Hang | Drop
+@dataclass(frozen=True)
+class Raw:
+    """An answer whose bytes are the test's own, piece by piece in chunks; `pause_seconds` before each. `is_cut`: the
+    connection closes after them, without the end of the chunks."""
+
+    pieces: Iterable[bytes]
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/event-stream"})
+    status: int = 200
+    pause_seconds: float = 0
+    is_cut: bool = False
 
 
-def say(*blocks: Block | str, input_tokens: int = 100, output_tokens: int = 20, cache_read_tokens: int = 0) -> Say:
+Turn = Say | Fail | Hang | Drop | Raw
+
+
+def say(
+    *blocks: Block | str,
+    input_tokens: int = 100,
+    output_tokens: int = 20,
+    cache_read_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    hour_write_tokens: int = 0,
+    searches: int = 0,
+) -> Say:
     """A turn; a bare string is text."""
     return Say(
         tuple(Text(block) if isinstance(block, str) else block for block in blocks),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cache_read_tokens=cache_read_tokens,
+        cache_write_tokens=cache_write_tokens,
+        hour_write_tokens=hour_write_tokens,
+        searches=searches,
     )
 
 

@@ -11,7 +11,8 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,11 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
-from tests.support.model_script import Drop, Fail, Hang, ModelRequest, Say, Script, Turn
+from tests.support.model_script import Drop, Fail, Hang, ModelRequest, Raw, Say, Script, Turn
 from tests.support.model_wire import Anthropic, Dialect, Json, OpenAI, Stalled
 
 #: How long a test may wait for something the server should see.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class ModelServer:
@@ -45,6 +46,9 @@ class ModelServer:
         self._requests: list[ModelRequest] = []
         self._play = _player(script)
         self._exhausted: list[ModelRequest] = []
+        self._reported: list[Say] = []
+        #: Streams are cut into pieces of this size, wherever that falls; 0: an event a piece.
+        self.piece_bytes = 0
         self._stopping = threading.Event()
         self._unix_socket = unix_socket
         self._http: _Server | None = None
@@ -90,6 +94,12 @@ class ModelServer:
             return list(self._requests)
 
     @property
+    def reported(self) -> list[Say]:
+        """The turns that were told to their end, and so with their tokens: the server's own count."""
+        with self._lock:
+            return list(self._reported)
+
+    @property
     def turns(self) -> list[ModelRequest]:
         """The requests that asked the model for a turn."""
         return [request for request in self.requests if request.is_turn]
@@ -110,6 +120,10 @@ class ModelServer:
             if not self._lock.wait_for(lambda: sum(r.is_turn for r in self._requests) >= count, seconds):
                 raise TimeoutError(f"{len(self._requests)} requests after {seconds} s, none of them turn {count}")
         return self.turns
+
+    def _report(self, turn: Say) -> None:
+        with self._lock:
+            self._reported.append(turn)
 
     def _answer(self, request: ModelRequest) -> Turn | None:
         """Note the request and pick its turn; None for what is not a turn."""
@@ -194,13 +208,18 @@ class _Handler(BaseHTTPRequestHandler):
                 self._hang()
             case Drop():
                 self.close_connection = True
+            case Raw() as raw:
+                self._raw(raw)
             case Say() as turn if request.wants_stream:
-                self._stream(dialect.stream(turn, request))
+                self._stream(self._reporting(turn, dialect.stream(turn, request)))
             case Say() as turn:
                 try:
-                    self._send(200, dialect.whole(turn, request))
+                    answer = dialect.whole(turn, request)
                 except Stalled:
                     self._hang()
+                else:
+                    self.server.model._report(turn)
+                    self._send(200, answer)
 
     def _read(self) -> ModelRequest:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -246,6 +265,40 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
         except Stalled:
             self._hang()
+        else:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _reporting(self, turn: Say, events: Iterator[bytes]) -> Iterator[bytes]:
+        size, rest = self.server.model.piece_bytes, b""
+        for event in events:
+            if not size:
+                yield event
+                continue
+            rest += event
+            while len(rest) >= size:
+                yield rest[:size]
+                rest = rest[size:]
+        self.server.model._report(turn)
+        if rest:
+            yield rest
+
+    def _raw(self, raw: Raw) -> None:
+        self.send_response(raw.status)
+        for name, value in raw.headers.items():
+            self.send_header(name, value)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        try:
+            for piece in raw.pieces:
+                time.sleep(raw.pause_seconds)
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.flush()
+        finally:
+            if isinstance(raw.pieces, Generator):
+                raw.pieces.close()  # so that it learns of a client that hung up
+        if raw.is_cut:
+            self.close_connection = True
         else:
             self.wfile.write(b"0\r\n\r\n")
 

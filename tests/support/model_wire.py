@@ -3,13 +3,16 @@
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from pydantic import JsonValue
 
-from tests.support.model_script import ModelRequest, Say, Stall, Text, Thinking, ToolUse
+from tests.support.model_script import ModelRequest, Say, Stall, Text, Thinking, ToolUse, Wait
 
 Json = dict[str, JsonValue]
+
+_PATIENCE_SECONDS = 60.0
 
 _numbers = itertools.count(1)  # ids need only differ within a test process
 
@@ -38,8 +41,7 @@ class Anthropic:
     """The Messages API."""
 
     def stream(self, turn: Say, request: ModelRequest) -> Iterator[bytes]:
-        message = self._message(turn, request)
-        message["content"] = []
+        message = self._message(replace(turn, blocks=()), request)
         message["stop_reason"] = None
         yield _event("message_start", {"message": message})
         yield _event("ping", {})
@@ -47,6 +49,9 @@ class Anthropic:
             match block:
                 case Stall():
                     raise Stalled
+                case Wait(may_go):
+                    may_go.wait(_PATIENCE_SECONDS)
+                    continue
                 case Text(text):
                     start: Json = {"type": "text", "text": ""}
                     deltas: list[Json] = [{"type": "text_delta", "text": part} for part in _split(text)]
@@ -63,7 +68,10 @@ class Anthropic:
                 yield _event("content_block_delta", {"index": index, "delta": delta})
             yield _event("content_block_stop", {"index": index})
         stop: Json = {"stop_reason": self._stop_reason(turn), "stop_sequence": None}
-        yield _event("message_delta", {"delta": stop, "usage": {"output_tokens": turn.output_tokens}})
+        usage: Json = {"output_tokens": turn.output_tokens}
+        if turn.searches:
+            usage["server_tool_use"] = {"web_search_requests": turn.searches, "web_fetch_requests": 0}
+        yield _event("message_delta", {"delta": stop, "usage": usage})
         yield _event("message_stop", {})
 
     def whole(self, turn: Say, request: ModelRequest) -> Json:
@@ -94,6 +102,9 @@ class Anthropic:
                     content.append({"type": "tool_use", "id": tool_id, "name": name, "input": dict(arguments)})
                 case Stall():
                     raise Stalled
+                case Wait(may_go):
+                    may_go.wait(_PATIENCE_SECONDS)
+        minutes = turn.cache_write_tokens - turn.hour_write_tokens
         return {
             "id": f"msg_{next(_numbers):024}",
             "type": "message",
@@ -105,8 +116,15 @@ class Anthropic:
             "usage": {
                 "input_tokens": turn.input_tokens,
                 "output_tokens": turn.output_tokens,
-                "cache_creation_input_tokens": 0,
+                "cache_creation_input_tokens": turn.cache_write_tokens,
                 "cache_read_input_tokens": turn.cache_read_tokens,
+                "cache_creation": {
+                    "ephemeral_5m_input_tokens": minutes,
+                    "ephemeral_1h_input_tokens": turn.hour_write_tokens,
+                },
+                "server_tool_use": {"web_search_requests": turn.searches, "web_fetch_requests": 0}
+                if turn.searches
+                else None,
             },
         }
 
@@ -140,6 +158,8 @@ class OpenAI:
             match block:
                 case Stall():
                     raise Stalled
+                case Wait(may_go):
+                    may_go.wait(_PATIENCE_SECONDS)
                 case Text(text):
                     yield from (chunk({"content": part}) for part in _split(text))
                 case Thinking(text):
@@ -171,6 +191,8 @@ class OpenAI:
                     calls.append({"id": f"call_{next(_numbers)}", "type": "function", "function": function})
                 case Stall():
                     raise Stalled
+                case Wait(may_go):
+                    may_go.wait(_PATIENCE_SECONDS)
         if calls:
             message["tool_calls"] = calls
         choice: Json = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}

@@ -10,13 +10,12 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -25,9 +24,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.support.ports import ReservedPort
 from treadle.store import schema
 
-START_SECONDS = 60
+START_SECONDS = 120
 
 #: Whoever comes by TCP gives it.
 PASSWORD = "lovelace"
@@ -112,7 +112,7 @@ class PostgresServer:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                psycopg.connect(self.url("postgres"), connect_timeout=30).close()
             except psycopg.OperationalError as error:
                 if server.poll() is not None or time.monotonic() > deadline:
                     log = (self.directory / "log").read_text(errors="replace")
@@ -124,7 +124,11 @@ class PostgresServer:
     def _end(self, how: signal.Signals) -> None:
         if self._server is None:
             raise RuntimeError("The server does not run.")
-        children = psutil.Process(self._server.pid).children(recursive=True)
+        process = psutil.Process(self._server.pid)
+        if how is signal.SIGKILL:  # a child that it forks between our look and its end would be left, with its memory
+            self._server.send_signal(signal.SIGSTOP)
+            _await_stop(process)
+        children = process.children(recursive=True)
         self._server.send_signal(how)
         self._server.wait(START_SECONDS)
         psutil.wait_procs(children, timeout=START_SECONDS)  # they hold the memory that the next one wants
@@ -148,6 +152,14 @@ class PostgresServer:
             )  # fmt: skip
 
 
+def _await_stop(process: psutil.Process) -> None:
+    """Until it stands still, or has ended."""
+    deadline = time.monotonic() + START_SECONDS
+    while process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+        assert time.monotonic() < deadline, process.status()
+        time.sleep(0.001)
+
+
 def name_of(url: str) -> str:
     """The database's name."""
     return str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
@@ -169,20 +181,15 @@ def running_postgres(*, tcp: bool = False) -> Iterator[PostgresServer]:
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         auth = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}"]
         _run([programs / "initdb", "-D", directory / "data", "-U", "postgres", "-E", "UTF8", "--no-sync", *auth], user)
-        server = PostgresServer(directory, programs, user=user, port=_free_port() if tcp else None)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.close()
+        with ReservedPort() if tcp else nullcontext() as port:
+            server = PostgresServer(directory, programs, user=user, port=None if port is None else port.number)
+            try:
+                server.start()
+                yield server
+            finally:
+                server.close()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _programs() -> Path:

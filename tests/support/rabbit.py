@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -26,9 +26,12 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from tests.support.ports import ReservedPort
+from tests.support.processes import note, noted
+
 #: A node needs some six seconds on an idle machine.
 START_SECONDS = 120.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 
 USER = "treadle"
 PASSWORD = "squeak-of-the-treadle"
@@ -99,6 +102,7 @@ class RabbitServer:
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     application: Mapping[str, int] = field(default_factory=dict)
+    _reserved: ExitStack = field(init=False, default_factory=ExitStack, repr=False)
 
     @property
     def port(self) -> int:
@@ -108,7 +112,7 @@ class RabbitServer:
     @property
     def pid(self) -> int:
         """Of the node, running or not any more."""
-        return int((self.directory / "pid").read_text())
+        return int((self.directory / "pid").read_text().split()[0])
 
     @property
     def log(self) -> str:
@@ -189,7 +193,7 @@ class RabbitServer:
                 check=True,
                 timeout=STOP_SECONDS,
             )
-        (self.directory / "pid").write_text(started.stdout.decode())
+        note(self.directory / "pid", int(started.stdout))
         self._await()
         return self
 
@@ -209,12 +213,15 @@ class RabbitServer:
     def remove(self) -> None:
         """All that there is of it."""
         self._end(signal.SIGKILL)
+        self.release()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def release(self) -> None:
+        """Its starter leaves it to others: while it runs, its port is safe without us."""
+        self._reserved.close()
+
     def _configure(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = self._reserved.enter_context(ReservedPort()).number
         (self.directory / "port").write_text(str(port))
         lines = {"listeners.tcp.1": f"127.0.0.1:{port}", **_CONFIGURATION, **self.settings}
         (self.directory / "rabbitmq.conf").write_text("".join(f"{key} = {value}\n" for key, value in lines.items()))
@@ -235,22 +242,19 @@ class RabbitServer:
 
     def _node(self) -> psutil.Process | None:
         """The running node; None when there is none, whoever has its pid now."""
-        try:
-            process = psutil.Process(self.pid)
-            # Before it becomes the node it is a script, which has not read its arguments yet but has its environment.
-            is_ours = process.environ().get("HOME") == str(self.directory)
-            return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
-        except (FileNotFoundError, psutil.Error):
-            return None
+        return noted(self.directory / "pid")
 
     def _end(self, number: int) -> None:
         node = self._node()
         if node is None:
             return
-        processes = [node, *node.children(recursive=True)]  # which end when the node's pipe to them does
-        node.send_signal(number)
+        processes = [node]
+        with suppress(psutil.NoSuchProcess):  # it ends by itself just now
+            processes += node.children(recursive=True)  # which end when the node's pipe to them does
+            node.send_signal(number)
         if not _wait([node], STOP_SECONDS):
-            node.kill()
+            with suppress(psutil.NoSuchProcess):
+                node.kill()
         if not _wait(processes, STOP_SECONDS):
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
@@ -283,6 +287,7 @@ def shared_rabbit(folder: Path) -> Iterator[RabbitServer]:
             except BaseException:
                 server.remove()
                 raise
+            server.release()
             known = {"directory": str(server.directory), "users": 0}
         known["users"] += 1
         state.write_text(json.dumps(known))

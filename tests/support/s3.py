@@ -8,14 +8,13 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -27,9 +26,12 @@ import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from tests.support.ports import ReservedPort
+from tests.support.processes import note, noted
+
 #: It needs one second on an idle machine.
 START_SECONDS = 120.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 
 KEY = "treadle"
 SECRET = "the-loom-behind-the-lathe"
@@ -85,7 +87,8 @@ class Bucket:
 
     def uploads(self) -> Sequence[str]:
         """Multipart uploads that are neither completed nor aborted."""
-        answer = httpx2.get(f"{self.filer}/buckets/{self.name}/.uploads/", headers={"Accept": "application/json"})
+        uploads = f"{self.filer}/buckets/{self.name}/.uploads/"
+        answer = httpx2.get(uploads, headers={"Accept": "application/json"}, timeout=STOP_SECONDS)
         if answer.status_code == httpx2.codes.NOT_FOUND:
             return []
         return [each["FullPath"] for each in answer.raise_for_status().json()["Entries"] or []]
@@ -97,6 +100,7 @@ class S3Server:
     use the same one: `S3Server(directory)`."""
 
     directory: Path
+    _reserved: ExitStack = field(init=False, default_factory=ExitStack, repr=False)
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -110,7 +114,7 @@ class S3Server:
     @property
     def pid(self) -> int:
         """Running or not any more."""
-        return int((self.directory / "pid").read_text())
+        return int((self.directory / "pid").read_text().split()[0])
 
     @property
     def log(self) -> str:
@@ -118,13 +122,13 @@ class S3Server:
 
     @contextmanager
     def bucket(self) -> Iterator[Bucket]:
-        """A new and empty one; removed afterwards, if the service runs then."""
+        """A new and empty one; removed afterwards, if the service can do that then."""
         name = f"treadle-{secrets.token_hex(6)}"
         self._on_bucket("PUT", name)
         try:
             yield Bucket(name, self.endpoint, f"http://127.0.0.1:{self.ports['filer.port']}")
         finally:
-            with suppress(httpx2.TransportError):
+            with suppress(httpx2.HTTPError):
                 self._on_bucket("DELETE", name)
 
     def start(self) -> Self:
@@ -161,7 +165,7 @@ class S3Server:
                 timeout=STOP_SECONDS,
             )
             pid = started.stdout.decode().strip()
-            (self.directory / "pid").write_text(pid)
+            note(self.directory / "pid", int(pid))
             watched = (str(_watched()), pid, str(self.directory))
             subprocess.run(
                 ["/bin/sh", "-c", 'setsid sh -c "$@" >/dev/null &', "sh", _WATCH, "watch", *watched],
@@ -189,14 +193,17 @@ class S3Server:
     def remove(self) -> None:
         """All that there is of it."""
         self._end(signal.SIGKILL)
+        self.release()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def release(self) -> None:
+        """Its starter leaves it to others: while it runs, its ports are safe without us."""
+        self._reserved.close()
 
     def _configure(self) -> None:
         (self.directory / "data").mkdir()
-        with ExitStack() as held:  # all at once, or the same port could come twice
-            probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in _PORTS]
-            ports = [probe.getsockname()[1] for probe in probes]
-        (self.directory / "ports.json").write_text(json.dumps(dict(zip(_PORTS, ports, strict=True))))
+        ports = {name: self._reserved.enter_context(ReservedPort()).number for name in _PORTS}
+        (self.directory / "ports.json").write_text(json.dumps(ports))
         users = {KEY: ["Admin", "Read", "Write", "List", "Tagging"], READER: ["Read", "List"]}
         identities = [
             {"name": name, "credentials": [{"accessKey": name, "secretKey": SECRET}], "actions": actions}
@@ -227,24 +234,20 @@ class S3Server:
 
     def _process(self) -> psutil.Process | None:
         """None when it does not run, whoever has its pid now."""
-        try:
-            process = psutil.Process(self.pid)
-            is_ours = process.environ().get("HOME") == str(self.directory)
-            return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
-        except (FileNotFoundError, psutil.Error):
-            return None
+        return noted(self.directory / "pid")
 
     def _end(self, number: int) -> None:
         process = self._process()
         if process is None:
             return
-        process.send_signal(number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._process() is not None:
-            if time.monotonic() > deadline:
-                process.kill()
-                deadline = time.monotonic() + STOP_SECONDS
-            time.sleep(0.01)
+        with suppress(psutil.NoSuchProcess):  # it ends by itself just now
+            process.send_signal(number)
+            deadline = time.monotonic() + STOP_SECONDS
+            while self._process() is not None:
+                if time.monotonic() > deadline:
+                    process.kill()
+                    deadline = time.monotonic() + STOP_SECONDS
+                time.sleep(0.01)
 
 
 @contextmanager
@@ -270,6 +273,7 @@ def shared_s3(folder: Path) -> Iterator[S3Server]:
             except BaseException:
                 server.remove()
                 raise
+            server.release()
             known = {"directory": str(server.directory), "users": 0}
         known["users"] += 1
         state.write_text(json.dumps(known))

@@ -8,10 +8,10 @@ with GitServer() as git, SshServer() as ssh:
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +19,9 @@ from typing import Self
 import psutil
 
 from tests.support.clis import require_program
+from tests.support.ports import ReservedPort
 
-_START_SECONDS = 15.0
-_ATTEMPTS = 5
+_START_SECONDS = 60.0
 
 _CONFIGURATION = """\
 Port {port}
@@ -47,7 +47,7 @@ class SshServer:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="treadle-sshd-"))
-        self._port = 0
+        self._port = ReservedPort()
         self._sshd: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class SshServer:
 
     def url(self, path: Path) -> str:
         """The address of a bare repository on this machine."""
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self._port}{path}"
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
 
     def scp_url(self, path: Path) -> str:
         """The same as `user@host:path`, which has no room for a port: for parsers only."""
@@ -83,7 +83,7 @@ class SshServer:
 
     @property
     def port(self) -> int:
-        return self._port
+        return self._port.number
 
     @property
     def private_key(self) -> bytes:
@@ -99,26 +99,20 @@ class SshServer:
     def known_hosts(self) -> str:
         """The line that pins this server."""
         kind, key, *_ = (self._folder / "host_key.pub").read_text().split()
-        return f"[127.0.0.1]:{self._port} {kind} {key}\n"
+        return f"[127.0.0.1]:{self.port} {kind} {key}\n"
 
     @property
     def log(self) -> str:
         return (self._folder / "log").read_text(errors="replace")
 
     def _start(self, program: Path) -> None:
-        """Start sshd on a port that is free; if somebody else takes it first, on another."""
         configuration = self._folder / "sshd_config"
-        for _ in range(_ATTEMPTS):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._port = probe.getsockname()[1]
-            configuration.write_text(_CONFIGURATION.format(port=self._port, folder=self._folder))
-            command = [str(program), "-D", "-e", "-f", str(configuration)]
-            with (self._folder / "log").open("wb") as log:
-                self._sshd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            if self._wait_until_listening(self._sshd):
-                return
-        raise RuntimeError(f"sshd does not start: {self.log}")
+        configuration.write_text(_CONFIGURATION.format(port=self.port, folder=self._folder))
+        command = [str(program), "-D", "-e", "-f", str(configuration)]
+        with (self._folder / "log").open("wb") as log:
+            self._sshd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if not self._wait_until_listening(self._sshd):
+            raise RuntimeError(f"sshd does not start: {self.log}")
 
     def _wait_until_listening(self, sshd: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + _START_SECONDS
@@ -135,8 +129,9 @@ class SshServer:
             self._sshd.terminate()
             self._sshd.wait()
             for session in sessions:
-                if session.is_running():  # compares the start time too: a reused pid is not ours
+                with suppress(psutil.NoSuchProcess):  # compares the start time too: a reused pid is not ours
                     session.kill()
+        self._port.close()
         shutil.rmtree(self._folder)
 
 

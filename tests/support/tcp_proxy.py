@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 #: How long a test may wait for the proxy itself, in seconds: it only ever does what takes no time.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 _CHUNK = 1 << 16
 #: Closed with this, a connection is reset: neither side gets a polite end.
@@ -114,9 +114,9 @@ class TcpProxy:
                 # not enough.
                 with contextlib.suppress(OSError):
                     listening.shutdown(socket.SHUT_RDWR)
+            self._reserve()  # while it is ours still
             self._server.close()
             self._server = None
-            self._reserve()
         for each in list(self._sockets):
             with contextlib.suppress(OSError):
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -89,7 +89,7 @@ async def test_the_server_speaks_so() -> None:
         return Response(await request.body(), headers={"Connection": "close"})
 
     app = Starlette(routes=[Route("/stream", stream), Route("/small", small, methods=["POST"])])
-    async with listening(app, "127.0.0.1", 0) as url, httpx2.AsyncClient() as client:
+    async with listening(app, "127.0.0.1", 0) as url, httpx2.AsyncClient(timeout=120) as client:
         assert (await client.get(f"{url}/stream")).content == large
         assert (await client.post(f"{url}/small", content=b"last")).content == b"last"
         head = b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"

@@ -59,6 +59,9 @@ def test_base64_goes_at_every_alignment(secret: str, before: bytes, after: bytes
         lambda text: base64.encodebytes(text.encode()).decode(),
         lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
         lambda text: base64.b64encode(f"{text}\n".encode()).decode(),
+        lambda text: text.encode().hex(),
+        lambda text: text.encode().hex().upper(),
+        lambda text: f"{text}\n".encode().hex(),
     ],
 )
 @pytest.mark.parametrize("secret", [TOKEN, "line\twith & tab", "quoted\"by'both", "back\\\\slashes", "plain-token"])
@@ -68,6 +71,18 @@ def test_encoded_forms_go(encode: "object", secret: str) -> None:
     redacted = Redactor([secret]).text(f"> {encoded} <")
     assert MASK in redacted
     assert len(redacted) <= len("> ' *** '\n <") + 8, redacted
+
+
+@pytest.mark.parametrize("spell", [str.lower, str.upper])
+def test_hexadecimal_goes_line_by_line(spell: "object") -> None:
+    assert callable(spell)
+    secret = "-".join(f"{at:05d}" for at in range(17))
+    code = spell(f"{secret}\n".encode().hex())
+    lines = [code[at : at + 60] for at in range(0, len(code), 60)]  # `printenv NAME | xxd -p`
+    redactor = Redactor([secret])
+    assert redactor.text("\n".join(lines)) == "***\n***\n***\n" + spell("***0a")
+    assert [redactor.text(line) for line in lines[:3]] == [MASK] * 3
+    assert redactor.text(f"ab{code}") == spell("ab***0a").replace("AB", "ab")
 
 
 @given(secret=secrets)
@@ -144,6 +159,7 @@ def test_a_private_key_goes_line_by_line_and_encoded(make: "object") -> None:
             assert len(line) < 8 or quote(line) not in redacted
         assert MASK in redacted
     assert len(redactor.text(code)) <= len(MASK) + 4
+    assert redactor.text(key.encode().hex()) == f"{MASK}0a"
     wrapped = redactor.text(base64.encodebytes(key.encode()).decode())
     assert len(wrapped.replace(MASK, "").replace("\n", "")) <= 12, wrapped  # at most a last line of a few characters
 
@@ -183,3 +199,24 @@ def test_every_credential_of_a_run_is_collected() -> None:
     engine = EngineCredential(ClaudeSource.CLIENT_LICENSE, api_key=DUMMY_API_KEY, license=license_)
     assert secrets_of(GitCredentials(ssh_key="key"), engine) == ("key", "access", "refresh")
     assert secrets_of() == ()
+
+
+def test_of_secrets_that_overlap_nothing_is_left() -> None:
+    assert Redactor(["abcdefgh", "ghijklmn", "lmnopqrs"]).text("<abcdefghijklmnopqrs abcdefgh>") == "<*** ***>"
+
+
+def test_many_secrets_cost_no_more_than_those_that_are_there() -> None:
+    # Finishing is the assertion: one pattern of all forms takes a minute for this.
+    secrets = [f"{at:03d}:" + '&<\\"/' * 250 for at in range(100)]
+    text = "\n".join(["x" * 99] * 10_000) + secrets[7]
+    redactor = Redactor(secrets)
+    for _ in range(3):
+        assert redactor.text(text).endswith(f"x{MASK}")
+
+
+@given(st.lists(secrets, min_size=2, max_size=5), st.text(max_size=9), st.integers(1, 3))
+def test_far_and_near_every_place_of_every_secret_is_found(found: list[str], between: str, times: int) -> None:
+    assume(not any(set(each) & set("\r\n") for each in found))
+    text = (between + "." * 3_000).join(found * times)
+    redacted = Redactor(found).text(text)
+    assert not any(each in redacted for each in found if set(each) - {"*", "."})

@@ -39,6 +39,7 @@ def person(service: Service, chromium: Chromium) -> Iterator[Person]:
 
 
 def texts(page: Page) -> list[str]:
+    page.wait_for_load_state()  # all of them
     return [each.input_value() for each in page.locator("#steps textarea").all()]
 
 
@@ -139,7 +140,7 @@ def test_with_the_keyboard_alone(service: Service, person: Person) -> None:
     expect(page.get_by_label("What to do").nth(1)).to_be_focused()
     page.keyboard.type('dummy: Second\n[{"say": "done"}]')
     to("Engine")
-    page.keyboard.type("Dum")
+    page.keyboard.type("D")  # of one letter: of more those that come late would begin another name
     to("Start the run")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/runs/\d+$"))
@@ -206,7 +207,7 @@ def test_it_works_without_javascript(service: Service, chromium: Chromium, tmp_p
         page.get_by_label("What to do").nth(1).fill('dummy: Second\n[{"say": "done"}]')
         expect(page.get_by_label("kept.txt")).to_be_checked()
         page.get_by_role("button", name="Move step 2 up").click()
-        assert texts(page)[0].startswith("dummy: Second")
+        expect(page.get_by_label("What to do").first).to_have_value(re.compile("^dummy: Second"))
         page.get_by_label("Engine", exact=True).select_option("Dummy")
         page.get_by_role("button", name="Start the run").click()
         page.wait_for_url(re.compile(r"/runs/\d+$"))

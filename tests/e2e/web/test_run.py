@@ -13,7 +13,7 @@ from tests.e2e.conftest import HTTP_CREDENTIALS
 from tests.support.browser import PHONE, Chromium, Person
 from tests.support.cli import TREADLE
 from tests.support.git_server import GitServer
-from tests.support.service import Service, is_event, step
+from tests.support.service import Service, is_event, step, waits
 from tests.support.tcp_proxy import TcpProxy
 
 
@@ -65,7 +65,8 @@ def numbers(person: Person) -> list[int]:
 
 
 def assert_whole(person: Person, events: list[dict[str, Any]]) -> None:
-    """Every event is shown, once, in order; the end of a call with its start."""
+    """Every event is shown, once, in order; the end of a call with its start. How the run stands may be shown first."""
+    expect(person.page.locator(f"#e{events[-1]['number']}")).to_be_attached()
     ends = [event["number"] for event in events if event["type"] == "tool.finished"]
     assert numbers(person) == [event["number"] for event in events if event["number"] not in ends]
     anchors = person.page.locator("#trace-items .call .anchor").evaluate_all("all => all.map((each) => each.id)")
@@ -85,7 +86,7 @@ def test_it_is_live_to_its_end(service: Service, git: GitServer, person: Person)
     process = start(
         service,
         git,
-        dummy(*SHOWY, {"sleep": 4}, {"run": "exit 3"}, say="Add a greeting"),
+        dummy(*SHOWY, waits(), {"run": "exit 3"}, say="Add a greeting"),
         dummy({"say": "second"}, say="Then say so"),
     )
     service.wait_for(process, is_event("run.started"))
@@ -95,7 +96,9 @@ def test_it_is_live_to_its_end(service: Service, git: GitServer, person: Person)
     expect(page.locator(".stage").first.locator(".part.is-running")).to_contain_text("Implementation")
     expect(page.locator("#trace-items")).to_contain_text("The tests are missing.")
     expect(page.locator("live-stream")).to_have_text("Live")
+    expect(page.locator("#trace-items > li").last).to_contain_text(waits()["run"])  # and now nothing changes
     person.check("run-running")
+    service.let_go(process)
     service.wait(process, "Success")
     expect(page.locator("#run-head .status")).to_have_text("Success")
     expect(page.locator(".stage.is-done")).to_have_count(2)
@@ -107,6 +110,34 @@ def test_it_is_live_to_its_end(service: Service, git: GitServer, person: Person)
     assert_whole(person, service.events(process))
     page.locator(".call", has_text="greet").first.locator("summary").click()
     person.check("run-success")
+
+
+#: Counts the news of a live page, and keeps the ids of what was taken from it.
+WATCH = """
+globalThis.news = 0;
+globalThis.taken = [];
+document.addEventListener("live-change", () => { globalThis.news += 1; });
+new MutationObserver(changes => {
+    for (const each of changes) for (const node of each.removedNodes) if (node.id) globalThis.taken.push(node.id);
+}).observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_what_has_not_changed_is_left_alone(service: Service, git: GitServer, person: Person) -> None:
+    """Who presses a button as the page goes live presses one that stays."""
+    process = start(service, git, dummy(waits(), say="Wait"))
+    service.wait_for(process, is_event("tool.started"))
+    page = person.page
+    page.add_init_script(WATCH)
+    for path, kept in (("/runs/1", "run-actions"), ("/runs", "run-counts")):
+        person.go(path)
+        page.wait_for_function("() => globalThis.news > 0")
+        assert kept not in page.evaluate("globalThis.taken")
+        expect(page.locator(f"#{kept}")).to_be_visible()
+    service.let_go(process)
+    service.wait(process, "Success")
+    expect(page.locator("#run-1")).to_contain_text("Success")
+    assert "run-counts" in page.evaluate("globalThis.taken")
 
 
 def test_it_is_stopped_and_resumed(service: Service, git: GitServer, person: Person) -> None:
@@ -170,6 +201,7 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is(
     port = int(service.url.rsplit(":", 1)[1])
     says = [{"say": f"word {number}"} for number in range(60)]
     slow = [action for say in says for action in (say, {"run": "echo tool"}, {"sleep": 0.15})]
+    slow = [*slow[:12], waits("begin"), *slow[12:], waits("end")]
     process = start(service, git, dummy(*slow, say="Talk"))
     with TcpProxy(("127.0.0.1", port)) as link, chromium.person(f"http://127.0.0.1:{link.port}") as person:
         person.expect_console("ERR_|Failed to load resource")
@@ -177,6 +209,7 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is(
         person.go("/runs/1")
         page = person.page
         expect(page.locator("#trace-items")).to_contain_text("word 3")
+        service.let_go(process, "begin")
         for heard in ("word 10", "word 25"):
             link.cut()
             expect(page.locator("live-stream")).to_have_attribute("data-state", "away")
@@ -184,9 +217,23 @@ def test_nothing_is_lost_or_doubled_when_the_connection_is(
             link.heal()
             expect(page.locator("live-stream")).to_have_attribute("data-state", "live")
             expect(page.locator("#trace-items")).to_contain_text(heard)
+        service.let_go(process, "end")
         service.wait(process, "Success")
         expect(page.locator("#run-head .status")).to_have_text("Success")
         assert_whole(person, service.events(process))
+
+
+#: Where a pane stands once the wheel's scrolling has ended: the same in twenty frames, which stand still when it does.
+SETTLED = """pane => new Promise(resolve => {
+    let last = null, frames = 0;
+    const look = () => {
+        frames = pane.scrollTop === last ? frames + 1 : 0;
+        last = pane.scrollTop;
+        if (frames === 20) resolve(last);
+        else requestAnimationFrame(look);
+    };
+    look();
+})"""
 
 
 def test_the_end_is_followed_until_somebody_scrolls_up(service: Service, git: GitServer, person: Person) -> None:
@@ -197,17 +244,24 @@ def test_the_end_is_followed_until_somebody_scrolls_up(service: Service, git: Gi
     page, at_end = person.page, "pane => pane.scrollHeight - pane.clientHeight - pane.scrollTop < 90"
     pane = page.locator("#trace-pane")
     expect(page.locator("#trace-items")).to_contain_text("word 25")
-    assert pane.evaluate(at_end)
+    page.wait_for_function(at_end, arg=pane.element_handle())
     pane.hover()
     page.mouse.wheel(0, -600)
     expect(page.locator("#to-end")).to_be_visible()
-    top = pane.evaluate("pane => pane.scrollTop")
+    top = pane.evaluate(SETTLED)
     expect(page.locator("#trace-items")).to_contain_text("word 40")
     assert abs(pane.evaluate("pane => pane.scrollTop") - top) < 5
     page.locator("#to-end").click()
     expect(page.locator("#to-end")).to_be_hidden()
     expect(page.locator("#trace-items")).to_contain_text("word 55")
-    assert pane.evaluate(at_end)
+    page.wait_for_function(at_end, arg=pane.element_handle())
+
+
+#: As with the wheel: who scrolls up is not led back to the end.
+TO_THE_TOP = """pane => {
+    pane.dispatchEvent(new WheelEvent("wheel", { deltaY: -1, bubbles: true }));
+    pane.scrollTop = 0;
+}"""
 
 
 def test_a_long_trace_is_loaded_searched_and_jumped_through(
@@ -238,7 +292,7 @@ def test_a_long_trace_is_loaded_searched_and_jumped_through(
     pane = page.locator("#trace-pane")
     expect(page.locator("#trace-items > li").last).to_be_in_viewport()
     for expected in (400, 600):
-        pane.evaluate("pane => { pane.scrollTop = 0; }")
+        pane.evaluate(TO_THE_TOP)
         first = page.locator("#trace-items > li").first
         before = first.get_attribute("id")
         page.locator("[data-earlier]").click()
@@ -264,6 +318,7 @@ def test_a_long_trace_is_loaded_searched_and_jumped_through(
         reader.go("/runs/1")
         assert len(numbers(reader)) == 200
         reader.page.get_by_role("link", name="Earlier").click()
+        reader.page.wait_for_url("**/runs/1?before=*")
         assert max(numbers(reader)) < min(numbers(person)[-200:])
         reader.page.locator("#trace-q").fill("needle 207")
         reader.page.locator("#trace-q").press("Enter")
@@ -302,13 +357,17 @@ def test_hostile_text_is_text(service: Service, git: GitServer, person: Person) 
 
 
 def test_it_is_followed_on_a_phone(service: Service, git: GitServer, person: Person) -> None:
-    process = start(service, git, dummy(*SHOWY, {"sleep": 2}, {"say": "the last word"}, say="Add a greeting"))
+    process = start(service, git, dummy(*SHOWY, waits(), {"say": "the last word"}, say="Add a greeting"))
     person.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     service.wait_for(process, is_event("run.started"))
     person.go("/runs/1")
     page = person.page
     expect(page.locator("#run-head")).to_be_in_viewport()  # nobody is thrown to the end of a page
+    expect(page.locator("#trace-items > li").last).to_contain_text(waits()["run"])
     expect(page.locator("#to-end")).to_be_visible()
     page.locator("#to-end").click()
+    expect(page.locator("#to-end")).to_be_hidden()
+    service.let_go(process)
     service.wait(process, "Success")
+    expect(page.locator(f"#e{service.events(process)[-1]['number']}")).to_be_attached()
     expect(page.locator("#trace-items > li").last).to_be_in_viewport()

@@ -1,5 +1,6 @@
 """A link to one run, in the browser of somebody who has no account."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import HTTP_CREDENTIALS
 from tests.support.browser import Chromium, Person
 from tests.support.git_server import GitServer
-from tests.support.service import Service, step
+from tests.support.service import Service, step, waits
 
 
 @pytest.fixture
@@ -35,10 +36,13 @@ def test_a_guest_watches_a_run_and_reads_its_diff(
         branchWork="work",
         engine="Dummy",
         generateDiffOnCompletion=True,
-        steps=[step('dummy: Count\n[{"write": ["src/count.py", "print(1)\\n"]}, {"sleep": 4}, {"say": "done"}]')],
+        steps=[
+            step(f"dummy: Count\n{json.dumps([{'write': ['src/count.py', 'print(1)']}, waits(), {'say': 'done'}])}")
+        ],
     )
     page = person.page
     person.go("/runs/1")
+    expect(page.locator("#trace-items > li").last).to_contain_text(waits()["run"])
     page.locator("#share > summary").click()
     page.get_by_label("Days").fill("3")
     page.get_by_role("button", name="Make a link").click()
@@ -48,6 +52,7 @@ def test_a_guest_watches_a_run_and_reads_its_diff(
     with chromium.person(service.url) as guest:
         guest.go(link.removeprefix(service.url))
         expect(guest.page.get_by_role("heading", level=1)).to_contain_text("Count")
+        service.let_go(process)
         expect(guest.page.locator("#run-head").get_by_text("Success")).to_be_visible()
         service.wait(process, "Success")
         expect(guest.page.get_by_role("button", name=re.compile("Stop|Resume|Share|Run again"))).to_have_count(0)
@@ -61,7 +66,7 @@ def test_a_guest_watches_a_run_and_reads_its_diff(
         person.go("/runs/1/share")  # as the address bar has it after a link was made
         assert page.url.endswith("/runs/1")
         page.locator("#share > summary").click()
-        page.get_by_role("button", name="Revoke").click()
+        person.follow(page.get_by_role("button", name="Revoke"))
         expect(page.locator("#share").get_by_role("button", name="Revoke")).to_have_count(0)
         guest.page.reload()
         expect(guest.page.get_by_role("heading", name="Not found")).to_be_visible()

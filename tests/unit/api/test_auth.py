@@ -282,6 +282,7 @@ async def test_processes_share_their_signing_keys_sealed(tmp_path: Path) -> None
             one.store,
             SigningKeys(one.store, one.vault, one.clock, new_uuid=uuids),
             one.clock,
+            audit=one.services.audit,
             issuer="treadle",
             new_uuid=uuids,
         )

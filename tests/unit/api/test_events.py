@@ -21,7 +21,7 @@ from treadle.domain.states import Phase
 from treadle.ports import Fence
 from treadle.server import listening
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass

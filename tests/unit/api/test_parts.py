@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from treadle.api.bodies import preferred
 from treadle.api.downloads import attachment
+from treadle.api.fault_words import path_of
 from treadle.api.json_bytes import date_text, encode
-from treadle.api.maitento.faults import path_of
 
 JSON, STREAM = "application/json", "text/event-stream"
 

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treadle.api.maitento.process_json import process_around_diff, process_bytes, processes_bytes
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.run import EngineName, Run, Step, StructuredOutput, Usage
 from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.domain.validation import CommandResult, ValidationRules
 
 TEXT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates and control characters too
 DATE = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the strategy wants it so
@@ -19,6 +21,7 @@ COUNT = st.integers(0, 10**12)
 
 USAGE = st.builds(Usage, COUNT, COUNT, st.floats(min_value=0, max_value=1e9), COUNT)
 ANSWER = st.builds(StructuredOutput, TEXT, TEXT, st.booleans(), st.booleans(), st.booleans())
+RESULT = st.builds(CommandResult, TEXT, st.none() | st.integers(0, 255), st.none() | TEXT, TEXT, COUNT, COUNT)
 STEP = st.builds(
     Step,
     st.uuids(),
@@ -35,7 +38,9 @@ STEP = st.builds(
     date_started=st.none() | DATE,
     date_completed=st.none() | DATE,
     usage=USAGE,
+    validation=st.lists(RESULT, max_size=2).map(tuple),
 )
+POLICY = st.sampled_from(["none", "model", "full", "allow:a.example,*.b.example:8443"]).map(NetworkPolicy.parse)
 RUN = st.builds(
     Run,
     **{
@@ -52,6 +57,9 @@ RUN = st.builds(
         "file_ids": st.lists(st.uuids(), max_size=3).map(tuple),
         "status": st.sampled_from(RunStatus),
         "engine": st.sampled_from(EngineName),
+        "max_cost_usd": st.none() | st.floats(0.0001, 1_000_000),
+        "network": st.none() | POLICY,
+        "validation": st.none() | st.builds(ValidationRules, st.lists(TEXT, max_size=2).map(tuple), COUNT),
         "steps": st.lists(STEP, max_size=3).map(tuple),
         **{field.name: DATE for field in fields(Run) if field.name in {"date_created", "date_updated"}},
         **{
@@ -73,7 +81,9 @@ def plain(value: Any) -> Any:
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, (Usage, StructuredOutput)):
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, (Usage, StructuredOutput, CommandResult)):
         return {camel(field.name): getattr(value, field.name) for field in fields(value)}
     return value
 
@@ -96,6 +106,8 @@ def test_it_says_what_the_run_says(run: Run) -> None:
     assert found.pop("diff") is None
     assert found == {
         "id": str(run.uuid),
+        "network": run.network.json() if run.network is not None else None,
+        "validate": run.validation.json() if run.validation is not None else None,
         "tenantId": str(run.organization_uuid),
         "userCreatedById": str(run.user_uuid),
         "generateDiffOnCompletion": run.generate_diff,
@@ -109,6 +121,7 @@ def test_it_says_what_the_run_says(run: Run) -> None:
                 "date_completed",
                 "date_runner_ping",
                 "status",
+                "max_cost_usd",
                 "failure_details",
                 "git_url",
                 "branch_source",
@@ -127,7 +140,11 @@ def test_lists_leave_the_outputs_out(runs: list[Run]) -> None:
         replace(run, steps=tuple(replace(step, output=None, structured_output=None) for step in run.steps))
         for run in runs
     ]
-    assert found == [json.loads(process_bytes(run)) for run in lean]
+    assert all(step.pop("validation") is None for each in found for step in each["steps"])
+    whole = [json.loads(process_bytes(run)) for run in lean]
+    for step in (step for each in whole for step in each["steps"]):
+        step.pop("validation")
+    assert found == whole
 
 
 @given(RUN)

@@ -48,11 +48,11 @@ async def test_a_stream_tells_the_end_and_ends(here: Deployment, events: int) ->
     async with listening(here.app, "127.0.0.1", 0) as url:
         for after in ("", "1", str(last - 1)):
             headers = {"Last-Event-ID": after} if after else {}
-            async with asyncio.timeout(20), followed(url, here, process, **headers) as stream:
+            async with asyncio.timeout(60), followed(url, here, process, **headers) as stream:
                 assert await stream.numbers() == [last]
         # Several at once share what one of them reads.
         async with followed(url, here, process) as one, followed(url, here, process) as other:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await one.numbers() == await other.numbers() == [last]
     assert (
         await get(here, process, "/events", **{"Last-Event-ID": str(last), "Accept": "text/event-stream"})
@@ -62,7 +62,7 @@ async def test_a_stream_tells_the_end_and_ends(here: Deployment, events: int) ->
 async def test_whoever_follows_while_it_is_pruned_hears_of_the_end(here: Deployment) -> None:
     process = await here.start()
     run, fence = await here.claim()
-    async with asyncio.timeout(20), listening(here.app, "127.0.0.1", 0) as url, followed(url, here, process) as stream:
+    async with asyncio.timeout(60), listening(here.app, "127.0.0.1", 0) as url, followed(url, here, process) as stream:
         assert (await stream.next())["id"] == "1"
         assert (await stream.next())["id"] == "2"
         # Not told to the stream: what comes now is pruned before it looks.

@@ -88,6 +88,40 @@ def test_what_is_set_for_an_organization(admin: Admin, bare: BareRepositories, t
     assert (limited["monthly"], limited["slots"]) == (None, 2)
 
 
+def test_an_organization_has_budgets_and_a_bill(admin: Admin) -> None:
+    found = admin("org", "set", "1", "--max-cost", "0.5", "--monthly-cost", "100", "--json")
+    assert (found["maxCostUsd"], found["monthlyCostUsd"]) == (0.5, 100)
+    found = admin("org", "set", "1", "--max-cost", "", "--json")
+    assert (found["maxCostUsd"], found["monthlyCostUsd"]) == (None, 100)
+    for odd in ("much", "nan", "-1", "0.00001"):
+        assert "cost" in admin("org", "set", "1", "--monthly-cost", odd, code=2)
+    bill = admin("usage", "--by", "month", "--first", "2026-10-31", "--last", "2026-11-01", "--json")
+    assert [row["key"] for row in bill["rows"]] == ["2026-10", "2026-11"]
+    assert (bill["total"]["runs"], bill["total"]["costUsd"]) == (0, 0.0)
+    assert admin("usage", "--by", "run") == "total\t-\t0\t0\t0\t0\t0\t$0.00\n"
+    assert "There is no organization" in admin("usage", "--org", "77", code=1)
+
+
+def test_a_repository_has_policies(admin: Admin, bare: BareRepositories) -> None:
+    admin("repo", "add", "--name", "a/shop", "--url", f"{bare.root}/shop.git")
+
+    def update(*options: str) -> None:
+        admin("repo", "update", "a/shop", *options, "--json")
+
+    def policies() -> tuple[object, object]:
+        found = admin("repo", "show", "a/shop", "--json")
+        return found["network"], found["scansSecrets"]
+
+    assert policies() == (None, True)
+    update("--network", "allow:pkg.test,*.example.net")
+    assert policies() == ("allow:pkg.test,*.example.net", True)
+    update("--no-scan-secrets")
+    assert policies() == ("allow:pkg.test,*.example.net", False)
+    update("--network", "", "--scan-secrets")
+    assert policies() == (None, True)
+    assert "--network" in admin("repo", "update", "a/shop", "--network", "some", code=2)
+
+
 def test_users_have_roles_rules_and_names_at_github(admin: Admin) -> None:
     admin("user", "add", "ada@example.com", "--role", "member")
     assert admin("user", "role", "ada@example.com", "--role", "manager", "--json")["role"] == "MANAGER"

@@ -124,8 +124,10 @@ def test_what_is_given_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert set(refused.value.faults) == {"--metadata a", "--metadata =b"}
     assert number_of("042") == 42
     for text in ("9" * 5_000, "0b5e0c46-4b9a-4d53-9a5c-0f5a3c1f0001", "-1", "²", ""):
-        with pytest.raises(NotFound, match="not the number"):
+        with pytest.raises(NotFound, match="not the number") as unknown:
             number_of(text)
+        assert unknown.value.hint is not None
+        assert unknown.value.hint.startswith("`treadle agent list` shows the number of every run")
     assert prompt_of("Do it") == "Do it"
     monkeypatch.setattr("sys.stdin", io.StringIO("From afar\n"))
     assert prompt_of("-") == "From afar\n"
@@ -160,6 +162,8 @@ def run(**changes: Any) -> None:
         "model": None,
         "agent_type": None,
         "metadata": (),
+        "max_cost_usd": None,
+        "network": None,
         "waits": True,
     }
     is_json = changes.pop("is_json", False)
@@ -218,7 +222,7 @@ def test_a_resumed_run_shows_what_is_new(api: GrowingLog, capsys: pytest.Capture
             log.later.append(ok(run_json(ENDED)))
 
     api.meanwhile = resumed
-    agents().resume("42", "And test it", images=(), waits=True)
+    agents().resume("42", "And test it", images=(), max_cost_usd=None, waits=True)
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in said[:2]] == ["251", "252"]
     assert said[2].startswith("COMPLETE")

@@ -8,12 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from treadle.cli import local_run
+from treadle.cli.commands.bill import Row
 from treadle.cli.local_run import Manner
 from treadle.cli.main import app
 from treadle.cli.options import Wish
 from treadle.domain.errors import ConfigurationError, Conflict
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.plan import StepSpec
 from treadle.domain.run import EngineName
+from treadle.ports.page import UsageBy
 
 runner = CliRunner()
 
@@ -56,6 +59,7 @@ def test_everything_reaches_the_run(wishes: list[tuple[Wish, Manner]], tmp_path:
                 "--api-key-env",
                 "MY_KEY",
             ),
+            *("--max-cost", "0.5", "--network", "allow:pkg.test,*.example.net"),
         ],
         env={"MY_KEY": "sk-x"},
     )
@@ -72,6 +76,8 @@ def test_everything_reaches_the_run(wishes: list[tuple[Wish, Manner]], tmp_path:
         ssh_key=tmp_path / "key",
         http_credentials="secret",
         engine_key="sk-x",
+        max_cost_usd=0.5,
+        network=NetworkPolicy.parse("allow:pkg.test,*.example.net"),
     )
     assert manner == Manner(model="k2", diff=True, is_json=True)
     assert "sk-x" not in repr(wish)
@@ -100,6 +106,22 @@ def test_the_command_line_overrides_the_plan(wishes: list[tuple[Wish, Manner]], 
     assert third.steps == (StepSpec("one", is_structured=True),)
 
 
+def test_budget_and_policy_of_a_plan(wishes: list[tuple[Wish, Manner]], tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "{repo: https://h/p.git, branch: b, maxCostUsd: 2, network: {allow: [a.example]}, engine: Dummy, steps: [one]}"
+    )
+    runner.invoke(app, ["run", "--plan", str(plan)])
+    runner.invoke(app, ["run", "--plan", str(plan), "--max-cost", "0.25", "--network", "none"])
+    (first, _), (second, _) = wishes
+    assert (first.max_cost_usd, str(first.network)) == (2, "allow:a.example")
+    assert (second.max_cost_usd, str(second.network)) == (0.25, "none")
+
+
+def test_the_rows_of_a_bill_are_those_that_there_are() -> None:
+    assert [*Row] == [*UsageBy]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -107,6 +129,10 @@ def test_the_command_line_overrides_the_plan(wishes: list[tuple[Wish, Manner]], 
         (("--step", "x", "--http-credentials-env", "A", "--http-credentials-file", "B"), "not both"),
         (("--step", "x", "--engine-key-env", "NO_SUCH_KEY"), "NO_SUCH_KEY is not set"),
         (("--step", "x", "--engine-key-file", "EMPTY"), "is empty"),
+        (("--step", "x", "--max-cost", "0"), "--max-cost: Must be from 0.0001 to 1,000,000 US dollars"),
+        (("--step", "x", "--max-cost", "nan"), "--max-cost: Must be from 0.0001"),
+        (("--step", "x", "--network", "some"), "--network: Must be"),
+        (("--step", "x", "--network", "allow:127.0.0.1"), "is an address; name the host"),
         ((), "--step: is missing"),
     ],
 )
@@ -170,3 +196,13 @@ def test_every_command_has_help() -> None:
         return 1 + sum(walk(*words, name) for name in names)
 
     assert walk() > 30
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--by", "week", "'--by': 'week' is not one of"), ("--first", "yesterday", "'--first': 'yesterday' does not")],
+)
+def test_a_wrong_value_is_told_without_the_parsers_own_words(option: str, value: str, said: str) -> None:
+    done = runner.invoke(app, ["usage", option, value])
+    assert done.exit_code == 2
+    assert f"Invalid value for {said}" in done.output

@@ -4,6 +4,7 @@ import pytest
 
 from treadle.cli.steps import in_order, load_plan, text_or_file
 from treadle.domain.errors import ConfigurationError, InvalidInput
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.plan import Plan, StepSpec, read_plan
 
 
@@ -24,6 +25,8 @@ repo: https://git.example.com/words.git
 source: develop
 branch: feature/top
 engine: Dummy
+maxCostUsd: 0.5
+network: allow:pkg.test
 guidelines: |
   Write tests.
 steps:
@@ -39,6 +42,8 @@ steps:
         branch="feature/top",
         engine="Dummy",
         guidelines="Write tests.\n",
+        max_cost_usd=0.5,
+        network=NetworkPolicy.parse("allow:pkg.test"),
         steps=(
             StepSpec("Add a word counter"),
             StepSpec("Review it", is_commitable=False, is_structured=True),
@@ -53,6 +58,8 @@ def test_every_fault_of_a_plan_is_named() -> None:
             {
                 "branche": "x",
                 "source": 3,
+                "maxCostUsd": "much",
+                "network": "some",
                 "steps": [
                     7,
                     {"step": "a", "analysis": "b"},
@@ -61,7 +68,16 @@ def test_every_fault_of_a_plan_is_named() -> None:
                 ],
             }
         )
-    assert set(caught.value.faults) == {"branche", "source", "steps[0]", "steps[1]", "steps[2]", "steps[3]"}
+    assert set(caught.value.faults) == {
+        "branche",
+        "source",
+        "maxCostUsd",
+        "network",
+        "steps[0]",
+        "steps[1]",
+        "steps[2]",
+        "steps[3]",
+    }
     assert "`commit` is not a key of a step" in caught.value.faults["steps[2]"][0]
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import treadle
 
-SECONDS: Final = 60
+SECONDS: Final = 120
 
 #: What Docker and containerd cover, or make read-only, by default.
 _MASKED: Final = (

@@ -75,7 +75,7 @@ def filled_environment(folder: Path) -> dict[str, str]:
         line.removeprefix("#").removeprefix("     ") for line in text.splitlines() if line.startswith("#     ")
     )
     (folder / "env.example").write_text(text)
-    subprocess.run(["sh", "-c", command], cwd=folder, check=True, timeout=60)
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True, timeout=120)
     made = folder / ".env"
     assert made.stat().st_mode & 0o077 == 0, "readable by others"
     return dict(line.split("=", 1) for line in made.read_text().splitlines() if line)

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import re
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -20,14 +21,17 @@ from tests.unit.docs.pages import ROOT
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from treadle.api.maitento.errors import STATUSES
+from treadle.api.problem_errors import STATUSES
 from treadle.cli.main import app as cli
 from treadle.domain import errors
 from treadle.domain.errors import ConfigurationError, EngineError, TreadleError
 from treadle.domain.identity import Role
 from treadle.domain.permissions import PERMISSIONS, Permission
+from treadle.domain.prices import LIST_PRICES, LONG_PROMPT_TOKENS
 from treadle.domain.raw_diff import MalformedDiffError
+from treadle.domain.secret_formats import FORMATS
 from treadle.domain.states import RUN_TERMINAL, RUN_TRANSITIONS, STEP_TERMINAL, STEP_TRANSITIONS
+from treadle.services.audit_actions import Action
 from treadle.settings import Settings
 from treadle.telemetry import METRICS
 
@@ -154,6 +158,28 @@ def roles() -> str:
     )
 
 
+def audit_actions() -> str:
+    """Every action of the audit log."""
+    return table(("action", "means"), [(f"`{action}`", action.means) for action in Action])
+
+
+def prices() -> str:
+    """The vendors' list prices."""
+    body = []
+    for name, price in LIST_PRICES.items():
+        for each in filter(None, (price, price.long_prompt)):
+            above = "" if each is price else f", above {LONG_PROMPT_TOKENS:,} tokens in"
+            kinds = (each.input, each.output, each.cache_read, each.cache_write, each.for_an_hour, each.tool_requests)
+            body.append((f"`{name}`{above}", *(f"{dollars:g}" for dollars in kinds)))
+    return table(("model", "input", "output", "cache read", "cache write", "for an hour", "1,000 searches"), body)
+
+
+def secret_formats() -> str:
+    """The kinds of keys that are looked for before a commit."""
+    kinds = sorted({each.kind for each in FORMATS}, key=str.lower)
+    return textwrap.fill(f"{', '.join(kinds)}.", 120) + "\n"
+
+
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of the service."""
 
@@ -215,6 +241,9 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "agent-endpoints": agent_endpoints,
     "roles": roles,
     "commands": commands,
+    "audit-actions": audit_actions,
+    "prices": prices,
+    "secret-formats": secret_formats,
 }
 
 

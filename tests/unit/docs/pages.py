@@ -17,7 +17,7 @@ _CODE: Final = re.compile(r"`+[^`\n]*`+")
 
 def pages() -> list[Path]:
     """Every page."""
-    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+    top = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
     return [*top, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "changelog.d").glob("*.md"))]
 
 

@@ -7,6 +7,7 @@ from tests.unit.docs.pages import ROOT, codes
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 TRUST = (ROOT / "docs/explanation/trust.md").read_text(encoding="utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
 def test_every_make_target_is_named_and_there() -> None:
@@ -15,7 +16,16 @@ def test_every_make_target_is_named_and_there() -> None:
     assert named | {"setup"} == targets
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/trust.md", "docs/explanation/architecture.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/explanation/trust.md",
+        "docs/explanation/security.md",
+        "docs/explanation/architecture.md",
+    ],
+)
 def test_named_files_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     paths = [code for code in codes(text) if re.fullmatch(r"(?:src|tests|docs|scripts|changelog\.d)/[\w./-]+", code)]
@@ -24,9 +34,10 @@ def test_named_files_are_there(page: str) -> None:
     assert [path for path in modules if not (ROOT / "src/treadle" / path).exists()] == []
 
 
-def test_tests_that_are_named_are_there() -> None:
+@pytest.mark.parametrize("text", [TRUST, SECURITY], ids=["trust", "security"])
+def test_tests_that_are_named_are_there(text: str) -> None:
     said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    named = [code for code in codes(TRUST) if code.startswith("test_") and not code.endswith(".py")]
+    named = [code for code in codes(text) if code.startswith("test_") and not code.endswith(".py")]
     assert named
     assert [name for name in named if f"def {name}(" not in said] == []
 

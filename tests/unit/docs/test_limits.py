@@ -44,11 +44,24 @@ INNER = {
     "treadle.domain.raw_diff:_BATCH_BYTES",
     "treadle.engines.dummy_cli:_BLOCK_BYTES",
     "treadle.joined_writes:MAX_WAITING",
+    "treadle.gateway.line:_READ_BYTES",
+    "treadle.sandbox.cgroups:_LEAVE_PAUSE_SECONDS",
+    "treadle.sandbox.container_init:_CPU_CHECK_SECONDS",
+    "treadle.sandbox.container_init:_INSTRUCTION_BYTES",
+    "treadle.sandbox.container_init:_LENGTH_BYTES",
+    "treadle.sandbox.container_pipes:_LENGTH_BYTES",
+    "treadle.sandbox.container_pipes:_REPORT_BYTES",  # of what Treadle itself writes
+    "treadle.sandbox.disk:_BLOCK_BYTES",
+    "treadle.sandbox.mounts:_NOTHING_BYTES",  # of what is empty
+    "treadle.sandbox.relay:_AGAIN_SECONDS",
     "treadle.sandbox.supervise:_REAP_SECONDS",
+    "treadle.scripting.line:_ENVELOPE_BYTES",  # of what Treadle itself writes
+    "treadle.scripting.talk:_READ_BYTES",
     "treadle.sdk._event_flows:_REOPEN_SECONDS",
     "treadle.services.passwords:_HASH_BYTES",
     "treadle.services.passwords:_SALT_BYTES",
     "treadle.services.sessions:_MAX_TOKEN",  # no token of ours comes near
+    "treadle.services.guesses:_MAX_REMEMBERED",  # what is forgotten is counted in the store
     "treadle.services.sharing:_MAX_TOKEN",  # nor here
     "treadle.telemetry.instruments:_POLL_SECONDS",
     "treadle.web.pages.diff.index:_HEAD_BYTES",  # of what Treadle itself writes
@@ -60,6 +73,7 @@ INNER = {
     "treadle.web.pages.new_run.uploads:_CHUNK_BYTES",
     "treadle.web.pages.run.local:_MAX_ID",  # no database counts further
     "treadle.web.pages.run.page:_MAX_ID",
+    "treadle.workspace.blobs:_LONGEST_HEAD",  # of what git itself writes
     "treadle.workspace.diff_files:_DIFF_CHUNK_BYTES",
     "treadle.workspace.diff_files:_LOOKED_AT_BYTES",  # how far git looks for a NUL
     "treadle.workspace.index_file:BACKDATED_SECONDS",

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 ROWS = [row for row in rows(page("reference/pages.md")) if re.match(r"`(?:GET|POST) /", row[0])]
 
 #: Parameters that are numbers: 1 is there, or nothing is.
-_NUMBERS = {"id", "run_id", "number", "link", "execution"}
+_NUMBERS = {"id", "run_id", "number", "link", "execution", "delivery", "message"}
 
 ANYBODY, SIGNED_IN, SEES, LINK = "anybody", "signed in", "sees the run", "the link"
 

@@ -4,7 +4,6 @@ Do it when a CLI's version moves; the difference shows what moved with it. Paths
 replaced; `test_golden` refuses a transcript in which one is left.
 """
 
-import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -32,9 +31,6 @@ ANSWER: Mapping[str, JsonValue] = {
     "isAdditionalWorkRequiredToContinue": False,
 }
 RESETS_AT = 1_800_000_000  # seconds since the epoch
-
-#: What is kept of Kimi's own log of a conversation; the rest is its vendor's prose.
-WIRE_RECORDS = {"metadata", "turn.prompt", "llm.request", "usage.record", "turn.ended", "prompt.completed"}
 
 
 @dataclass(frozen=True)
@@ -85,14 +81,10 @@ def main() -> None:
             layout = make_layout(Path(folder).resolve())
             engine: Engine = claude if name.startswith("claude") else kimi
             done = _play(engine, layout, scenes(str(layout.work_tree / "hello.py"))[name])
-            wires = [path.read_text() for path in sorted(layout.config.glob("sessions/*/*/agents/*/wire.jsonl"))]
         text = _scrub(b"\n".join(done.lines).decode(), layout)
         (GOLDEN / f"{name}.jsonl").write_text(f"{text}\n")
         if done.stderr:
             (GOLDEN / f"{name}.stderr").write_text(_scrub(done.stderr, layout))
-        if wires:
-            kept = [line for line in "".join(wires).splitlines() if json.loads(line)["type"] in WIRE_RECORDS]
-            (GOLDEN / f"{name}.wire").write_text("".join(f"{line}\n" for line in kept))
         print(f"{name}: {len(done.lines)} lines, exit code {done.exit_code}")  # noqa: T201 -- a program for people
 
 

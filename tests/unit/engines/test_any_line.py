@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ from tests.unit.engines.record import GOLDEN
 from treadle.domain.events import MAX_TEXT
 from treadle.domain.run import EngineName, Usage
 from treadle.engines.claude_stream import ClaudeReader
-from treadle.engines.kimi import KimiEngine
 from treadle.engines.kimi_reader import KimiReader
-from treadle.engines.lines import MAX_NUMBER
 from treadle.ports import EngineReader
 
 READERS: dict[str, Callable[[bool], EngineReader]] = {
@@ -110,33 +107,3 @@ def test_a_line_of_many_megabytes(name: str) -> None:
     kimi = {"role": "assistant", "content": "y" * 5_000_000, "tool_calls": [call]}
     lines = [json.dumps(message).encode() for message in (claude, kimi)]
     survives(name, lines, structured=False, exit_code=0, stderr="z" * 1_000_000)
-
-
-@given(
-    wires=st.lists(
-        st.lists(
-            st.binary()
-            | st.dictionaries(
-                st.sampled_from(["type", "time", "usage", "inputOther", "output"]),
-                st.sampled_from(["usage.record"]) | values | st.dictionaries(st.just("output"), st.integers()),
-            ).map(lambda record: json.dumps(record).encode())
-        ).map(b"\n".join)
-    )
-)
-@example(wires=[b'{"type":"usage.record","time":1,"usage":{"output":1' + b"0" * 40 + b"}}\n"] * 2)
-@example(wires=[b'{"type":"usage.record","time":1,"usage":[]}', b'{"type":"usage.record","time":1}'])
-@example(wires=[b'"usage.record"' * 1000, b"[" * 5000 + b'"usage.record"'])
-def test_kimis_own_log(wires: list[bytes]) -> None:
-    spent = KimiEngine(("kimi",)).spent(datetime(1970, 1, 1, tzinfo=UTC), lambda _: wires)
-    assert 0 <= spent.input_tokens <= MAX_NUMBER
-    assert 0 <= spent.output_tokens <= MAX_NUMBER
-
-
-def test_kimis_own_log_with_a_flood_in_it() -> None:
-    """Of newlines, of marks, of one endless line: what is a record counts, whatever is around it, and it takes no
-    time that anybody would notice."""
-    record = b'\n{"type":"usage.record","usage":{"inputOther":3,"output":2},"time":1}\n'
-    wires = [b"\n" * 10_000_000 + record, b'"usage.record"' * 1000 + record, b"x" * 10_000_000 + record, record[1:-1]]
-    engine, since = KimiEngine(("kimi",)), datetime(1970, 1, 1, tzinfo=UTC)
-    assert engine.spent(since, lambda _: wires) == Usage(12, 8)
-    assert engine.spent(since, lambda _: [b'"usage.record"\n' * 100_000 + record]) == Usage()

@@ -11,7 +11,7 @@ import pytest
 from pydantic import JsonValue
 from tests.support.claude_accounts import ClaudeAccounts
 from tests.support.clis import require_claude, require_program
-from tests.support.engine_calls import config_reader, make_box, make_call, make_layout, run_call
+from tests.support.engine_calls import make_box, make_call, make_layout, run_call, written
 from tests.support.model_script import Fail, Thinking, bash, say, structured, usage_limit, write
 from tests.support.model_server import ModelServer
 
@@ -20,6 +20,7 @@ from treadle.domain.errors import EngineAuthenticationFailed, EngineRefused, Str
 from treadle.domain.events import EventType
 from treadle.engines.claude import ClaudeEngine
 from treadle.ports import Layout
+from treadle.ports.sandbox import Door
 from treadle.sandbox.bubblewrap import BubblewrapSandbox
 
 pytestmark = pytest.mark.claude
@@ -160,7 +161,7 @@ def test_the_key_is_in_no_environment_and_on_no_disk(engine: ClaudeEngine, layou
     assert "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR=3" in seen
     assert "canary" not in seen
     assert "canary" not in str(done.lines)
-    assert not [path for path in layout.config.parent.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    assert not [path for path, text in written(layout.config.parent) if b"canary" in text]
 
 
 def test_settings_of_the_repository_cannot_redirect_the_key(engine: ClaudeEngine, layout: Layout) -> None:
@@ -208,35 +209,6 @@ def test_a_prompt_that_looks_like_a_command_reaches_the_model(engine: ClaudeEngi
         assert "/help is broken" in model.turns[0].last
 
 
-def test_an_expired_license_is_renewed_and_read_back(layout: Layout, tmp_path: Path, accounts: ClaudeAccounts) -> None:
-    engine = ClaudeEngine(accounts.wrap(require_claude(), tmp_path / "claude"))
-    credential = make_license(datetime.now(UTC) - timedelta(hours=1))
-    with ModelServer([say("ok")]) as model:
-        done = run_call(engine, make_call(layout, endpoint=model.url, credential=credential))
-        renewed = engine.refreshed(credential, config_reader(layout))
-        assert accounts.refreshes == ["sk-ant-ort01-old"]
-        assert renewed is not None
-        assert renewed.license is not None
-        assert (renewed.license.access_token, renewed.license.refresh_token) == accounts.issued[0]
-        assert renewed.license.expires_at is not None
-        assert renewed.license.expires_at > datetime.now(UTC)
-        assert renewed.license.subscription_type == "max"
-        assert [request.credential for request in model.turns] == [f"Bearer {renewed.license.access_token}"]
-    assert done.outcome.error is None
-    assert engine.refreshed(renewed, config_reader(layout)) is None
-
-
-def test_tokens_that_cannot_be_renewed_are_not_lost(layout: Layout, tmp_path: Path, accounts: ClaudeAccounts) -> None:
-    accounts.refusing = True
-    engine = ClaudeEngine(accounts.wrap(require_claude(), tmp_path / "claude"))
-    credential = make_license(datetime.now(UTC) - timedelta(hours=1))
-    # The CLI may stop before its first request, or send the old token after all.
-    with ModelServer(lambda _request: Fail(401, "OAuth token has expired")) as model:
-        done = run_call(engine, make_call(layout, endpoint=model.url, credential=credential))
-    assert isinstance(done.outcome.error, EngineAuthenticationFailed)
-    assert engine.refreshed(credential, config_reader(layout)) is None
-
-
 def test_a_unix_socket_is_an_endpoint(engine: ClaudeEngine, layout: Layout, tmp_path: Path) -> None:
     path = tmp_path / "model.sock"
     with ModelServer([say("ok")], unix_socket=path):
@@ -254,11 +226,13 @@ def test_a_missing_cli_says_so(engine: ClaudeEngine, layout: Layout, tmp_path: P
 @pytest.mark.parametrize("is_read_only", [False, True])
 def test_in_a_sandbox(engine: ClaudeEngine, layout: Layout, *, is_read_only: bool) -> None:
     require_program("bwrap")
-    sandbox, box = BubblewrapSandbox(), make_box(layout, is_read_only=is_read_only)
+    socket = layout.home / "model.sock"
+    sandbox = BubblewrapSandbox()
+    box = replace(make_box(layout, is_read_only=is_read_only), doors=(Door(8418, socket),))
     inside = sandbox.layout(box)
     spy = bash("id -u; env; touch x.txt; ls -a /config")
-    with ModelServer([say(spy), say("ok")]) as model:
-        call = make_call(inside, endpoint=model.url, is_read_only=is_read_only)
+    with ModelServer([say(spy), say("ok")], unix_socket=socket) as model:
+        call = make_call(inside, endpoint="http://127.0.0.1:8418", is_read_only=is_read_only)
         done = run_call(engine, call, sandbox=sandbox, box=box)
         assert model.turns[0].credential == "x-api-key sk-ant-api03-canary"
         seen = model.turns[1].last

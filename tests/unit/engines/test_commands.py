@@ -76,27 +76,3 @@ def test_session_files_are_below_the_configuration() -> None:
     layout = replace(LAYOUT, work_tree=Path("/var/lib/x_y/re.po"))
     assert CLAUDE.session_files(layout, "abc")[0] == "projects/-var-lib-x-y-re-po/abc.jsonl"
     assert KIMI.session_files(layout, "session_1") == ("sessions/*/session_1/**/*",)
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        None,
-        b"",
-        b"nonsense",
-        b"{}",
-        b'{"claudeAiOauth": 3}',
-        b'{"claudeAiOauth": {"accessToken": "", "refreshToken": "", "expiresAt": 0}}',  # the CLI, when it was refused
-        b'{"claudeAiOauth": {"accessToken": "access-canary", "refreshToken": "refresh-canary", "expiresAt": 5}}',
-    ],
-)
-def test_nothing_was_renewed(file: bytes | None) -> None:
-    assert CLAUDE.refreshed(CREDENTIALS[1], lambda _: file) is None
-
-
-def test_renewed_tokens_are_read_back_whatever_their_date() -> None:
-    file = b'{"claudeAiOauth": {"accessToken": "new", "refreshToken": "newer", "expiresAt": 99999999999999999999}}'
-    found = CLAUDE.refreshed(CREDENTIALS[1], lambda _: file)
-    assert found is not None
-    assert found.license == replace(LICENSE, access_token="new", refresh_token="newer", expires_at=None)
-    assert CLAUDE.refreshed(CREDENTIALS[0], lambda _: file) is None

@@ -20,7 +20,6 @@ from treadle.domain.errors import (
 from treadle.domain.events import Draft, EventType
 from treadle.domain.run import EngineName, Usage
 from treadle.engines.claude_stream import ClaudeReader
-from treadle.engines.kimi import KimiEngine
 from treadle.engines.kimi_reader import KimiReader
 from treadle.ports import EngineReader, Outcome
 
@@ -148,20 +147,6 @@ def test_kimi_working() -> None:
     assert found.outcome.session is not None
     results = [draft.data["isError"] for draft in found.drafts if draft.type is EventType.TOOL_FINISHED]
     assert results == [False, False, True]
-
-
-@pytest.mark.parametrize(
-    ("since", "expected"),
-    [
-        ("2026-11-22T07:27:22Z", Usage(input_tokens=400, output_tokens=80)),  # 60 of them from the cache
-        ("2026-11-22T07:27:22.973Z", Usage(input_tokens=300, output_tokens=60)),
-        ("2026-11-22T07:27:23.157Z", Usage()),
-    ],
-)
-def test_kimi_spent(since: str, expected: Usage) -> None:
-    """The wires of a whole call, of one that began with the second record, of one that got nowhere."""
-    wires = [(GOLDEN / f"{name}.wire").read_bytes() for name in ("kimi_working", "kimi_authentication")]
-    assert KimiEngine(("kimi",)).spent(datetime.fromisoformat(since), lambda _: wires) == expected
 
 
 def test_every_scene_is_recorded() -> None:

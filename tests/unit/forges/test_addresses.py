@@ -1,4 +1,4 @@
-"""Which forge a repository's address leads to, and by which way."""
+"""Which forge a repository's address leads to."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from treadle.clock import SystemClock
 from treadle.domain.errors import ForgeError
 from treadle.domain.repository import ForgeAccess, ForgeKind
 from treadle.forges import FORGES, access_for, build
-from treadle.forges.addresses import place_of, proxy_for
+from treadle.forges.addresses import place_of
 from treadle.settings import Settings
 
 GITHUB = ForgeAccess(ForgeKind.GITHUB, "https://api.github.com")
@@ -58,21 +58,3 @@ def test_addresses_of_apis(url: str, authority: str, path: str) -> None:
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ForgeError):
         place_of(url)
-
-
-@pytest.mark.parametrize(
-    ("environment", "proxy"),
-    [
-        ({}, None),
-        ({"HTTPS_PROXY": "http://proxy:1"}, "http://proxy:1"),
-        ({"HTTPS_PROXY": "user:word@proxy:1"}, "http://user:word@proxy:1"),
-        ({"https_proxy": "http://proxy:1", "all_proxy": "http://proxy:2"}, "http://proxy:1"),
-        ({"ALL_PROXY": "http://proxy:2", "HTTP_PROXY": "http://proxy:3"}, "http://proxy:2"),
-        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "other.example, .example.org"}, None),
-        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "git.example.org"}, None),
-        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "*"}, None),
-        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "it.example.org,"}, "http://proxy:1"),
-    ],
-)
-def test_the_way_out(environment: dict[str, str], proxy: str | None) -> None:
-    assert proxy_for(place_of("https://git.example.org/api"), environment) == proxy

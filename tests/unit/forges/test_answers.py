@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treadle.domain.repository import PullRequestState
-from treadle.forges.answers import MAX_REASON, Answer, reason, refusal, state_of, wait_of
+from treadle.forges.answers import MAX_REASON, Answer, last_page_of, reason, refusal, state_of, wait_of
 
 NOW = datetime(2031, 1, 1, tzinfo=UTC)
 
@@ -80,7 +80,7 @@ def test_no_refusal_repeats_the_token(status: int) -> None:
         (403, {"x_ratelimit_remaining": "12", "x_ratelimit_reset": "5"}, None),
         (429, {}, 60.0),
         (429, {"retry_after": "nan"}, 60.0),
-        (429, {"retry_after": "-3"}, 0.0),
+        (429, {"retry_after": "-3"}, 60.0),
         (429, {"retry_after": "Wed, 01 Jan 2031 00:00:30 GMT"}, 30.0),
         (429, {"retry_after": "Wed, 01 Jan 2031 00:00:30"}, 60.0),
         (403, {"x_ratelimit_remaining": "0", "x_ratelimit_reset": "1"}, 0.0),
@@ -101,3 +101,23 @@ def test_how_long_a_limit_lasts(status: int, headers: dict[str, str], seconds: f
 )
 def test_states(*, is_open: bool, is_merged: bool, is_draft: bool, state: PullRequestState) -> None:
     assert state_of(is_open=is_open, is_merged=is_merged, is_draft=is_draft) is state
+
+
+@pytest.mark.parametrize(
+    ("headers", "page"),
+    [
+        ({}, None),
+        ({"link": '<https://x/a?per_page=50&page=2>; rel="next", <https://x/a?per_page=50&page=13>; rel="last"'}, 13),
+        ({"link": '<https://x/a?page=13&per_page=50>; rel="last"'}, 13),
+        ({"link": '<https://x/a?per_page=50>; rel="last"'}, None),
+        ({"link": '<https://x/a?page=2>; rel="next"'}, None),
+        ({"x-total-count": "101"}, 3),
+        ({"x-total-count": "100"}, 2),
+        ({"x-total-count": "0"}, 0),
+        ({"x-total-count": "many"}, None),
+        ({"x-total-count": "٣"}, None),
+    ],
+)
+def test_the_last_page_of_a_list(headers: dict[str, str], page: int | None) -> None:
+    assert last_page_of(Answer(200, headers, b"[]"), 50) == page
+    assert last_page_of(Answer(200, {"x-total-count": "7"}, b"[]"), 0) is None

@@ -75,7 +75,7 @@ def leads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Where the name leads, all of it public."""
     addresses = ["::2", "127.0.0.1"]
 
-    async def look_up(host: str, _port: int) -> tuple[str, ...]:
+    async def look_up(host: str, _port: int, *, threads: object = None) -> tuple[str, ...]:
         assert host == HOST
         return tuple(addresses)
 

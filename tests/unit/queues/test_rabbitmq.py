@@ -206,7 +206,7 @@ async def test_taken_messages_are_gone_once_they_are_settled(rabbit_url: str) ->
             await (await taken(parts.queue)).settle()
         assert await parts.queue.take(0.1) is None
     async with bare(rabbit_url) as channel:  # now nothing is held by anybody
-        assert await depth(channel, QUEUE) == 0
+        await until_depth(channel, QUEUE, 0)
         assert await depth(channel, DEAD_QUEUE) == 0
 
 
@@ -277,14 +277,14 @@ async def test_a_queue_that_was_deleted_is_made_again(rabbit_url: str) -> None:
 
 
 async def test_a_run_outlives_the_consumer_timeout(frail_rabbit: RabbitServer) -> None:
-    """Two seconds there: a message is settled right after the claim, so that the broker has nothing to wait for."""
+    """Eight seconds there: a message is settled right after the claim, so that the broker has nothing to wait for."""
     url = frail_rabbit.url(frail_rabbit.vhost())
     async with opened(url) as parts:
         with capture_logs() as lines:
             await parts.queue.announce(1)
             hint = await taken(parts.queue)
             await hint.settle()
-            await asyncio.sleep(4)  # the run; there is no event for a timeout that does not come
+            await asyncio.sleep(10)  # the run; there is no event for a timeout that does not come
             await parts.queue.announce(2)
             assert (await taken(parts.queue)).run_id == 2
         assert not lines

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import ipaddress
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.clis import give_up
+from tests.support.ports import ReservedPort
 from tests.support.rabbit import PASSWORD, USER, NoRabbit, running_rabbit
 
 from treadle.domain.errors import ConfigurationError, Unavailable
@@ -49,20 +49,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tls_url(certificate: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "listeners.ssl.1": f"127.0.0.1:{port}",
-        "ssl_options.certfile": str(certificate),
-        "ssl_options.cacertfile": str(certificate),
-        "ssl_options.keyfile": str(certificate.with_name("key.pem")),
-    }
-    try:
-        with running_rabbit(settings=settings):
-            yield f"amqps://{USER}:{PASSWORD}@127.0.0.1:{port}/%2F"
-    except NoRabbit as error:
-        give_up(str(error))
+    with ReservedPort() as port:
+        settings = {
+            "listeners.ssl.1": f"127.0.0.1:{port.number}",
+            "ssl_options.certfile": str(certificate),
+            "ssl_options.cacertfile": str(certificate),
+            "ssl_options.keyfile": str(certificate.with_name("key.pem")),
+        }
+        try:
+            with running_rabbit(settings=settings):
+                yield f"amqps://{USER}:{PASSWORD}@127.0.0.1:{port.number}/%2F"
+        except NoRabbit as error:
+            give_up(str(error))
 
 
 async def test_hints_go_by_tls(tls_url: str, certificate: Path) -> None:

@@ -59,22 +59,3 @@ def test_matches_plain_files_only(tmp_path: Path) -> None:
     (tmp_path / "sessions/one.jsonl").write_bytes(b"1")
     (tmp_path / "sessions/two.jsonl").symlink_to("one.jsonl")
     assert list(config_files.matching(tmp_path, "sessions/*.jsonl")) == ["sessions/one.jsonl"]
-
-
-def test_the_ends_of_plain_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "config"
-    for name in ("a/one", "b/one", "c/two"):
-        (root / name).parent.mkdir(parents=True)
-        (root / name).write_bytes(name.encode())
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/one").write_bytes(b"outside")
-    (root / "d").symlink_to(tmp_path / "outside")
-    (root / "e").mkdir()
-    (root / "e/one").symlink_to(root / "a/one")
-    (root / "f").mkdir()
-    os.mkfifo(root / "f/one")
-    assert list(config_files.tails(root, "*/one")) == [b"a/one", b"b/one"]
-    monkeypatch.setattr(config_files, "MAX_BYTES", 8)
-    assert list(config_files.tails(root, "*/one")) == [b"a/one", b"one"]
-    monkeypatch.setattr(config_files, "MAX_FILES", 1)
-    assert list(config_files.tails(root, "*/one")) == [b"a/one"]

@@ -61,7 +61,8 @@ class Bench:
     async def publish(self, run: Run, *, service: PullRequests | None = None) -> None:
         """As the worker that has the run."""
         async with self.progress(Fence(run.id, run.lease)) as progress:
-            await open_pull_request(run, service or self.service, progress, Hold(30, now_on_this_machine()))
+            hold = Hold(30, now_on_this_machine())
+            await open_pull_request(run, service or self.service, progress, hold, clean=progress.clean)
 
     async def claim(self, run_id: int) -> Run:
         run = await self.here.store.claim("worker", self.here.clock.now(), run_id=run_id)
@@ -99,7 +100,9 @@ async def bench(tmp_path: Path, forge: ForgeServer) -> AsyncIterator[Bench]:
     project.branches.add(WORK)
     async with deployed(tmp_path, allow_private_hosts=True) as here:
         tokens = Tokens(forge.token)
-        service = PullRequests(here.store, tokens, build(here.settings, here.clock), here.clock, public_url=None)
+        service = PullRequests(
+            here.store, tokens, build(here.settings, here.clock), here.clock, audit=here.services.audit, public_url=None
+        )
         yield Bench(here, forge, project, tokens, service)
 
 
@@ -228,7 +231,12 @@ async def test_an_outage_of_the_store_is_waited_out(bench: Bench, run: Run, monk
             return found
 
     service = Frail(
-        bench.here.store, bench.tokens, build(bench.here.settings, bench.here.clock), bench.here.clock, public_url=None
+        bench.here.store,
+        bench.tokens,
+        build(bench.here.settings, bench.here.clock),
+        bench.here.clock,
+        audit=bench.here.services.audit,
+        public_url=None,
     )
     await bench.publish(run, service=service)
     assert calls == 3

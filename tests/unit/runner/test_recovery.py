@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +31,8 @@ class Swept:
         self.is_away = False
         self.times = 0
         self.pruned = 0
+        self.portions = 0
+        self.forgotten: list[datetime] = []  # before when renewals of licenses are
         self.asked = asyncio.Event()
 
     async def time(self) -> None:
@@ -39,6 +41,16 @@ class Swept:
     async def prune_rates(self, _now: datetime) -> int:
         self.pruned += 1
         return 0
+
+    async def prune_renewals(self, before: datetime) -> int:
+        self.forgotten.append(before)
+        return 0
+
+    async def prune_messages(self, delivered: datetime, dead: datetime, *, limit: int) -> int:
+        """A full portion, and then what is left."""
+        assert dead < delivered
+        self.portions += 1
+        return limit if self.portions == 1 else 0
 
     async def sweep(self, *_given: object, **_named: object) -> Sweep:
         self.times += 1
@@ -153,3 +165,19 @@ async def test_a_clock_that_was_set_takes_no_run_from_its_worker(
         assert len(swept) == 2
     finally:
         await store.close()
+
+
+async def test_old_messages_are_forgotten_a_portion_at_a_time_and_now_and_then(tmp_path: Path) -> None:
+    store = Swept()
+    sweeper = made(store, DatabaseQueue(), tmp_path)
+    await sweeper.sweep()
+    assert store.portions == 2
+    await sweeper.sweep()
+    assert store.portions == 2
+
+
+async def test_what_followed_a_license_is_forgotten_where_nobody_renews_any(tmp_path: Path) -> None:
+    store = Swept()
+    await made(store, DatabaseQueue(), tmp_path).sweep()
+    (before,) = store.forgotten
+    assert timedelta(days=29) < datetime.now(UTC) - before < timedelta(days=31)

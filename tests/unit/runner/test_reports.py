@@ -14,7 +14,7 @@ from treadle.runner.reports import Reporter
 pytestmark = pytest.mark.anyio
 
 ABOUT = WorkerReport("worker", "1", "none", 4, is_paused=False, date_started=START, date_seen=START)
-SOON = 10.0
+SOON = 60.0
 
 
 class Listener:

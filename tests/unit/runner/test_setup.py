@@ -22,6 +22,7 @@ from treadle.domain.repository import Repository, SandboxStatus, SetupStatus
 from treadle.domain.run import Run, RunPurpose
 from treadle.ports import Fence
 from treadle.queues.database import ProcessSignals
+from treadle.runner.doors import Doors
 from treadle.runner.limits import Limits
 from treadle.runner.patience import Hold, PatientBlobs, PatientStore, now_on_this_machine
 from treadle.runner.setup import LOCK_FILES, SetupRules, SetupRunner
@@ -29,15 +30,19 @@ from treadle.runner.setup_archive import KEPT_RESULTS
 from treadle.runner.setup_output import MAX_LOG_BYTES, MAX_TOLD_BYTES
 from treadle.sandbox import SANDBOXES, CheckedSandbox
 from treadle.services.progress import Progress
-from treadle.services.secrets import RunRedactor
+from treadle.services.repository_secrets import TABLE, VARIABLES
+from treadle.services.secrets import EngineDefaults, RunRedactor, RunSecrets
+from treadle.services.setup_results import forget_other_keys
 from treadle.settings import Settings
 from treadle.store.address import sqlite_url
+from treadle.vault import AesGcmVault, SealingKey
 from treadle.workspace.workspace import GitWorkspace
 
 pytestmark = pytest.mark.anyio
 
 RUN = uuid4()
 
+VAULT = AesGcmVault((SealingKey(bytes(32)),))
 SETTINGS = Settings.load(
     {"PATH": os.environ["PATH"], "TREADLE_KILL_GRACE_SECONDS": "0.5", "TREADLE_SETUP_CACHE_BYTES": "10M"}
 )
@@ -131,11 +136,14 @@ class Place:
             clock=clock,
             limits=Limits.of(settings),
             rules=SetupRules.of(settings),
+            vault=VAULT,
+            secrets=RunSecrets(run, store, VAULT, clock, {}, EngineDefaults({}, {}, {}), redactor),
+            doors=Doors(),
         )
         return Setup(self.world, run, fence, repository, workspace, runner, redactor, self.blobs)
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture(params=["bubblewrap", "none"])  # containers have their own tests: a start takes them long
 async def sandbox(request: pytest.FixtureRequest) -> CheckedSandbox:
     made = SANDBOXES[request.param](SETTINGS)
     try:
@@ -308,6 +316,54 @@ async def test_hostile_leftovers_lead_nowhere(place: Place, tmp_path: Path) -> N
     assert await second.workspace.changed_paths() == ()
 
 
+async def results_of(setup: Setup) -> list[str]:
+    return [entry.key async for entry in setup.blobs.entries(f"setup/{setup.repository.uuid}")]
+
+
+async def test_what_they_write_of_secrets_is_kept_sealed(place: Place) -> None:
+    secret = "a-secret-of-the-repository"
+    first = await place.setup(await place.repository('echo "TOKEN=$TOKEN" | tee .env > ~/.npmrc'))
+    organization, at = first.run.organization_uuid, f"{first.repository.uuid}/{VARIABLES}TOKEN"
+    text = VAULT.seal(secret, organization=organization, table=TABLE, row=at)
+    await place.world.store.put_repository_environment(first.repository.id, {"TOKEN": text}, NOW, admit=lambda _: None)
+    assert await first.go() is None
+    assert secret in (first.tree / ".env").read_text()
+    (key,) = await results_of(first)
+    assert secret.encode() not in await place.blobs.get(key)
+    second = await again(place, first)
+    assert await second.go() is None
+    assert await second.types() == ["reused"]
+    assert secret in (second.tree / ".env").read_text()
+    assert secret in (second.workspace.box.home / ".npmrc").read_text()
+
+
+async def test_a_result_that_was_moved_is_none(place: Place) -> None:
+    """Whoever can write to the blobs alone does not choose what runs get."""
+    first = await place.setup(await place.repository("mkdir made"))
+    assert await first.go() is None
+    other = await again(place, first, await place.repository("mkdir made other"))
+    assert await other.go() is None
+    (one,), (another,) = await results_of(first), await results_of(other)
+    await place.blobs.put(another, await place.blobs.get(one))
+    later = await again(place, other)
+    assert await later.go() is None
+    assert await later.types() == ["started", "finished"]
+
+
+async def test_after_a_rotation_they_run_once_more(place: Place) -> None:
+    keys = SealingKey(bytes([1]) * 32), SealingKey(bytes(32))
+    first = await place.setup(await place.repository("mkdir made"))
+    assert await first.go() is None
+    for expected in (["started", "finished"], ["reused"]):
+        first = await again(place, first)
+        first.runner._vault = AesGcmVault(keys)
+        assert await first.go() is None
+        assert await first.types() == expected
+    assert await forget_other_keys(place.blobs, keys[0].id) == 1
+    (key,) = await results_of(first)
+    assert keys[0].id in key
+
+
 async def test_read_only_directories_come_back(place: Place) -> None:
     """As Go's module cache has them."""
     commands = "mkdir -p ~/go/mod/a made/b; touch ~/go/mod/a/x made/b/y; chmod -R a-w ~/go made"
@@ -393,7 +449,7 @@ async def test_a_stopped_run_stops_them_at_once(place: Place) -> None:
         assert not going.done()
         await asyncio.sleep(0.05)
     going.cancel()
-    await asyncio.wait({going}, timeout=30)
+    await asyncio.wait({going}, timeout=120)
     assert going.cancelled()
     (sandbox,) = await setup.world.store.sandboxes(repository.id, limit=10)
     assert sandbox.status is SandboxStatus.FAILED

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -48,11 +49,11 @@ async def test_a_stop_is_heard_while_the_last_lines_are_told() -> None:
     output = output_to(progress)
     output.feed(b"one\n")
     following = asyncio.create_task(within(output, progress.began.wait))
-    await asyncio.wait_for(progress.ending.wait(), 5)  # the commands have ended
+    await asyncio.wait_for(progress.ending.wait(), 30)  # the commands have ended
     following.cancel()
     progress.may_end.set()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(following, 5)
+        await asyncio.wait_for(following, 30)
 
 
 @pytest.mark.parametrize("before", [8192 - 4, 100])
@@ -69,6 +70,24 @@ async def test_no_cut_makes_a_secret_unknown(before: int) -> None:
     for part in (*progress.told, output.end):
         assert "secr" not in part
         assert "word" not in part
+
+
+@pytest.mark.parametrize("before", ["line\n" * 2000, "word " * 2000, "x" * 9000])
+async def test_no_batch_ends_within_a_secret(before: str) -> None:
+    """A command may be read in the midst of one."""
+    progress = Slow()
+    progress.may_end.set()
+    output = output_to(progress)
+
+    async def said_in_two_parts() -> None:
+        output.feed(f"{before}secret-".encode())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(progress.began.wait(), 0.7)  # a batch is told, if any is
+        output.feed(b"word\n")
+
+    await within(output, said_in_two_parts)
+    assert "secret" not in "".join(progress.told)
+    assert "***" in "".join(progress.told)
 
 
 async def _nothing() -> None:

@@ -17,6 +17,7 @@ from treadle.domain.states import RunStatus
 from treadle.ports import Fence
 from treadle.ports.page import WorkerReport
 from treadle.queues.database import DatabaseQueue
+from treadle.queues.pending import Hint
 from treadle.runner import worker as module
 from treadle.runner.execute import Ports
 from treadle.runner.leaving import End
@@ -31,7 +32,12 @@ pytestmark = pytest.mark.anyio
 
 #: A pause that no test waits out.
 LONG = 3600.0
-PATIENCE = 30.0
+PATIENCE = 120.0
+
+
+class NoGateway:
+    async def aclose(self) -> None:
+        """There was none."""
 
 
 class HeldExecution:
@@ -80,6 +86,19 @@ class Disk:
         return self.free
 
 
+class IdleQueue(DatabaseQueue):
+    """Says when a worker has looked and found nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_waited_at = asyncio.Event()
+
+    async def take(self, seconds: float) -> Hint | None:
+        if seconds:
+            self.is_waited_at.set()
+        return await super().take(seconds)
+
+
 def made(world: World, queue: DatabaseQueue, disk: Disk | None = None, **settings: object) -> Worker:
     limits = Limits.of(Settings.load({}, **{"poll_seconds": LONG, **settings}))
     # Of the ports, only these are used besides the execution's.
@@ -91,6 +110,7 @@ def made(world: World, queue: DatabaseQueue, disk: Disk | None = None, **setting
             clock=SystemClock(),
             workspaces=NoWorkspaces(),
             sandbox=SimpleNamespace(name="none"),
+            gateway=NoGateway(),
         ),
     )
     return Worker("worker", ports, limits, free_bytes=disk or Disk())
@@ -121,11 +141,13 @@ async def test_what_waits_is_taken_without_a_hint_and_no_more_than_there_are_slo
 
 
 async def test_a_run_that_waited_for_its_branch_begins_as_soon_as_the_other_ends(world: World) -> None:
-    one, two = [await world.run() for _ in range(2)]
-    worker = made(world, DatabaseQueue())
+    one, two = [await world.run(a_draft(branch="work")) for _ in range(2)]
+    queue = IdleQueue()
+    worker = made(world, queue)
     task = asyncio.create_task(worker.run())
     first = await begun()
     assert first.run_id == one.id
+    await asyncio.wait_for(queue.is_waited_at.wait(), PATIENCE)
     assert HeldExecution.begun.empty()
     first.may_end.set()
     second = await begun()
@@ -141,7 +163,9 @@ async def test_a_full_disk_takes_no_run_and_fails_none(world: World) -> None:
     task = asyncio.create_task(worker.run())
     await disk.asked.wait()
     await queue.announce(run.id)
-    await asyncio.sleep(0.1)
+    for _ in range(3):  # it looks, and looks again
+        disk.asked.clear()
+        await asyncio.wait_for(disk.asked.wait(), PATIENCE)
     assert worker.is_paused
     assert (await world.store.get_run_by_id(run.id)).status is RunStatus.NEW
     disk.free = 3000
@@ -224,6 +248,12 @@ async def test_a_worker_says_how_it_is_until_it_has_ended(world: World, monkeypa
     disk = Disk()
     worker = made(world, DatabaseQueue(), disk, slots=2, poll_seconds=0.01, min_free_bytes=2000)
     task = asyncio.create_task(worker.run())
+
+    async def until(*, is_paused: bool) -> None:
+        """What has not changed is said again from time to time."""
+        while (await asyncio.wait_for(said.get(), PATIENCE)).is_paused is not is_paused:
+            pass
+
     first = await asyncio.wait_for(said.get(), PATIENCE)
     assert (first.name, first.version, first.sandbox, first.slots) == ("worker", __version__, "none", 2)
     assert not first.is_paused
@@ -231,11 +261,11 @@ async def test_a_worker_says_how_it_is_until_it_has_ended(world: World, monkeypa
     (kept,) = await world.store.workers(first.date_started)
     assert kept.running == 1
     disk.free = 1000
-    assert (await asyncio.wait_for(said.get(), PATIENCE)).is_paused
+    await until(is_paused=True)
     disk.free = 3000
-    assert not (await asyncio.wait_for(said.get(), PATIENCE)).is_paused
+    await until(is_paused=False)
     worker.drain()
-    assert (await asyncio.wait_for(said.get(), PATIENCE)).is_paused
+    await until(is_paused=True)
     held.may_end.set()
     await asyncio.wait_for(task, PATIENCE)
     assert await world.store.workers(first.date_started) == ()

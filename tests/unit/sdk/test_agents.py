@@ -19,7 +19,6 @@ from treadle.sdk import (
     AuthenticationError,
     BadRequestError,
     ConflictError,
-    ConnectionFailedError,
     NotFoundError,
     PermissionDeniedError,
     PullRequestState,
@@ -192,7 +191,7 @@ async def test_a_list_ends_at_its_limit(sdk: AnyClient, api: ScriptedApi) -> Non
     assert api.only.url.params["limit"] == "2"
 
 
-async def test_resume_sends_the_prompt_once(sdk: AnyClient, api: ScriptedApi) -> None:
+async def test_resume_sends_the_prompt_under_one_key(sdk: AnyClient, api: ScriptedApi) -> None:
     api.answers += [refusal(429, {"message": "Slow."}, **{"Retry-After": "2"}), ok(run_json("PENDING"))]
     run = await ask(sdk, "resume", RUN_ID, "And test it", images=["data:image/png;base64,AA"])
     assert run.status == "PENDING"
@@ -204,10 +203,14 @@ async def test_resume_sends_the_prompt_once(sdk: AnyClient, api: ScriptedApi) ->
         "prompt": "And test it",
         "images": ["data:image/png;base64,AA"],
     }
-    # A prompt that may have arrived is not sent again: it would be done twice.
-    api.answers.append(BROKEN)
-    with pytest.raises(ConnectionFailedError):
-        await ask(sdk, "resume", RUN_ID, "And test it")
+    api.requests.clear()
+    api.answers += [BROKEN, ok(run_json()), ok(run_json()), ok(run_json())]
+    await ask(sdk, "resume", RUN_ID, "And test it")
+    assert len({request.headers["idempotency-key"] for request in api.requests}) == 1
+    await ask(sdk, "resume", RUN_ID, "And test it")
+    assert len({request.headers["idempotency-key"] for request in api.requests}) == 2
+    await ask(sdk, "resume", RUN_ID, "And test it", idempotency_key="my-key")
+    assert api.requests[-1].headers["idempotency-key"] == "my-key"
 
 
 async def test_a_run_is_repeated_under_the_same_key(sdk: AnyClient, api: ScriptedApi) -> None:

@@ -15,11 +15,13 @@ from treadle.sdk import AsyncClient, Client
 from treadle.sdk._agents import Agents
 from treadle.sdk._async_agents import AsyncAgents
 from treadle.sdk._async_client import AsyncAuth, AsyncFiles, AsyncProcesses
+from treadle.sdk._bill import AsyncBill, AsyncBudgets, Bill, Budgets
 from treadle.sdk._client import Auth, Files, Processes
+from treadle.sdk._policies import AsyncPolicies, Policies
 
 
 def run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout.strip()
 
 
@@ -60,7 +62,16 @@ def test_the_sdk_imports_nothing_of_the_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(Processes, AsyncProcesses), (Agents, AsyncAgents), (Files, AsyncFiles), (Auth, AsyncAuth)]
+    ("one", "other"),
+    [
+        (Processes, AsyncProcesses),
+        (Agents, AsyncAgents),
+        (Files, AsyncFiles),
+        (Auth, AsyncAuth),
+        (Bill, AsyncBill),
+        (Budgets, AsyncBudgets),
+        (Policies, AsyncPolicies),
+    ],
 )
 def test_both_clients_have_the_same_methods(one: type, other: type) -> None:
     methods = [name for name in vars(one) if not name.startswith("_")]

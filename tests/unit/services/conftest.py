@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.support.deployment import Deployment, deployed
 from tests.support.postgres import postgres_server
-from tests.support.stores import database_url
+from tests.support.stores import database_url, sqlite_template, world
 
-__all__ = ["database_url", "here", "postgres_server"]
+__all__ = ["database_url", "here", "postgres_server", "sqlite_template", "world"]
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ def test_words_of_a_branch(prompt: str, expected: str) -> None:
     assert branch_words(prompt) == expected
 
 
+def test_a_key_is_no_word_of_a_branch() -> None:
+    assert branch_words("Use " + "AK" + "IA" + "QPZRYXGFTVDWSJN3 for it") == "use-for-it"
+
+
 @given(st.text())
 def test_any_prompt_names_a_branch(prompt: str) -> None:
     words = branch_words(prompt)
@@ -98,7 +102,15 @@ def test_which_engine_does_it(
 
 def agents_of(here: Deployment) -> Agents:
     services = here.services
-    return Agents(services.runs, services.files, services.organizations, services.repositories, here.store, here.clock)
+    return Agents(
+        services.runs,
+        services.files,
+        services.organizations,
+        services.repositories,
+        here.store,
+        here.clock,
+        audit=services.audit,
+    )
 
 
 async def principal_of(here: Deployment, who: Member) -> Principal:

@@ -28,7 +28,7 @@ class Names:
 async def suites(here: Deployment) -> CheckSuites:
     await here.services.repositories.add(here.admin.organization, name="acme/shop", url="https://git.example/shop.git")
     await here.store.set_check_names(1, ["build", "lint"])
-    return CheckSuites(here.store, here.services.repositories, Names(), here.clock)
+    return CheckSuites(here.store, here.services.repositories, Names(), here.clock, audit=here.services.audit)
 
 
 @pytest.mark.anyio
@@ -71,7 +71,7 @@ async def test_limits(here: Deployment, suites: CheckSuites, change: CheckSuiteC
 async def test_the_forge_names_the_checks(here: Deployment, suites: CheckSuites) -> None:
     admin = await here.services.identity.authenticate(here.admin.key)
     names = Names(ForgeError("It is away."), ["unit"], ["more"])
-    asking = CheckSuites(here.store, here.services.repositories, names, here.clock)
+    asking = CheckSuites(here.store, here.services.repositories, names, here.clock, audit=here.services.audit)
     seen = []
     for seconds in (0, 59, 1, 59, 1):
         here.clock.advance(seconds)

@@ -26,7 +26,7 @@ KNOWN = [
 
 @pytest.fixture
 def connections(here: Deployment) -> Connections:
-    return Connections(here.store, here.vault, here.clock, new_uuid=RandomUuids())
+    return Connections(here.store, here.vault, here.clock, audit=here.services.audit, new_uuid=RandomUuids())
 
 
 async def principal(here: Deployment, who: Member | str = "user@example.com") -> Principal:

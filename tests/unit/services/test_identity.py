@@ -11,6 +11,7 @@ from treadle.clock import SystemClock
 from treadle.domain.errors import Conflict, InvalidInput, NotFound, Unauthenticated
 from treadle.domain.identity import Role
 from treadle.ids import RandomUuids
+from treadle.services.audit import Audit
 from treadle.services.identity import CACHE_SECONDS, FirstAdmin, Identity, digest_of, generate_key
 from treadle.store.sql import SqlStore
 
@@ -29,7 +30,7 @@ async def test_an_empty_store_gets_an_admin_once(here: Deployment) -> None:
 async def test_a_key_is_made_when_none_is_given(tmp_path: Path) -> None:
     store = await SqlStore.open(f"sqlite:///{tmp_path / 'new.db'}")
     try:
-        identity = Identity(store, SystemClock(), new_uuid=RandomUuids())
+        identity = Identity(store, SystemClock(), audit=Audit(store, SystemClock()), new_uuid=RandomUuids())
         made = await identity.bootstrap(None)
         assert made is not None
         assert made.is_generated
@@ -53,7 +54,9 @@ async def test_of_processes_that_start_at_once_one_makes_the_admin(database_url:
         async def start(store: SqlStore) -> FirstAdmin | None:
             await store.is_empty()  # so that its connection is there
             await barrier.wait()
-            return await Identity(store, SystemClock(), new_uuid=RandomUuids()).bootstrap("key-of-sixteen-letters")
+            return await Identity(
+                store, SystemClock(), audit=Audit(store, SystemClock()), new_uuid=RandomUuids()
+            ).bootstrap("key-of-sixteen-letters")
 
         made = [admin for admin in await asyncio.gather(*map(start, stores)) if admin is not None]
         assert len(made) == 1
@@ -149,7 +152,13 @@ def test_keys_are_random() -> None:
 
 @pytest.mark.anyio
 async def test_the_same_key_twice_is_a_conflict(here: Deployment) -> None:
-    identity = Identity(here.store, here.clock, new_uuid=RandomUuids(), new_key=lambda: "trd_the-same-each-time")
+    identity = Identity(
+        here.store,
+        here.clock,
+        audit=here.services.audit,
+        new_uuid=RandomUuids(),
+        new_key=lambda: "trd_the-same-each-time",
+    )
     await identity.create_key("admin@localhost", 1)
     with pytest.raises(Conflict):
         await identity.create_key("admin@localhost", 1)

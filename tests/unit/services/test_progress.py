@@ -65,7 +65,7 @@ def opened(store: TroubledStore) -> AbstractAsyncContextManager[Progress]:
 @pytest.mark.parametrize("is_deaf", [False, True])
 async def test_what_could_not_be_made_sure_of_is_sent_again_once_and_in_order(is_deaf: bool) -> None:
     store = TroubledStore(1, is_deaf=is_deaf)
-    async with opened(store) as progress, asyncio.timeout(10):
+    async with opened(store) as progress, asyncio.timeout(60):
         with pytest.raises(Unavailable):
             await progress.record(said("one"))
         await progress.record(said("two"))
@@ -74,7 +74,7 @@ async def test_what_could_not_be_made_sure_of_is_sent_again_once_and_in_order(is
 
 async def test_a_cancelled_record_is_sent_again() -> None:
     store = TroubledStore(0)
-    async with opened(store) as progress, asyncio.timeout(10):
+    async with opened(store) as progress, asyncio.timeout(60):
         writing = asyncio.create_task(progress.record(said("one")))
         await asyncio.sleep(0)  # it is on its way to the store
         writing.cancel()
@@ -87,7 +87,7 @@ async def test_a_cancelled_record_is_sent_again() -> None:
 async def test_a_record_that_is_cancelled_in_the_line_is_sent_by_the_next() -> None:
     """What a phase has cost, while the events before it are still on their way."""
     store = TroubledStore(0)
-    async with opened(store) as progress, asyncio.timeout(10):
+    async with opened(store) as progress, asyncio.timeout(60):
         first = asyncio.create_task(progress.record(said("one")))
         second = asyncio.create_task(progress.record(said("two")))
         await asyncio.sleep(0)  # the second waits for the first
@@ -102,7 +102,7 @@ async def test_a_record_that_is_cancelled_in_the_line_is_sent_by_the_next() -> N
 
 async def test_a_record_behind_one_that_fails_is_kept() -> None:
     store = TroubledStore(2)
-    async with opened(store) as progress, asyncio.timeout(10):
+    async with opened(store) as progress, asyncio.timeout(60):
         for text in ("one", "two"):
             with pytest.raises(Unavailable):
                 await progress.record(said(text))
@@ -112,7 +112,7 @@ async def test_a_record_behind_one_that_fails_is_kept() -> None:
 
 async def test_events_of_a_batch_outlive_the_store_s_trouble() -> None:
     store = TroubledStore(3)
-    async with opened(store) as progress, asyncio.timeout(10):
+    async with opened(store) as progress, asyncio.timeout(60):
         await progress.note(said("one"), said("two"))
         await store.written.wait()
         store.written.clear()

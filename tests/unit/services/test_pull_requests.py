@@ -138,7 +138,9 @@ async def bench(here: Deployment, forge: ForgeServer) -> Bench:
     )
     tokens = Tokens(forge.token, here.admin.organization.uuid)
     forges = build(Settings.load({}, allow_private_hosts=True), here.clock)
-    service = PullRequests(here.store, tokens, forges, here.clock, public_url="https://treadle.example/")
+    service = PullRequests(
+        here.store, tokens, forges, here.clock, audit=here.services.audit, public_url="https://treadle.example/"
+    )
     return Bench(here, forge, project, repository, tokens, service)
 
 

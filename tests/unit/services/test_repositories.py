@@ -72,7 +72,7 @@ async def test_its_credentials_are_sealed_to_it(here: Deployment) -> None:
 async def test_one_that_another_process_registered_is_found_a_second_later(here: Deployment) -> None:
     organization = here.admin.organization
     assert await here.services.repositories.find(organization.id, URL) is None
-    other = Repositories(here.store, here.vault, here.clock, new_uuid=RandomUuids())
+    other = Repositories(here.store, here.vault, here.clock, audit=here.services.audit, new_uuid=RandomUuids())
     made = await other.add(organization, name="acme/shop", url=URL)
     assert await here.services.repositories.find(organization.id, URL) is None
     here.clock.advance(1)

@@ -34,7 +34,7 @@ def sessions(here: Deployment) -> Sessions:
 def another(here: Deployment) -> Sessions:
     """In another process."""
     quick = Passwords(cost=Cost(n=1 << 4, r=1, p=1))
-    return Sessions(here.store, here.services.identity, here.clock, passwords=quick)
+    return Sessions(here.store, here.services.identity, here.clock, audit=here.services.audit, passwords=quick)
 
 
 async def with_password(here: Deployment, sessions: Sessions, email: str = "ada@example.com") -> Member:
@@ -314,7 +314,9 @@ async def test_a_session_goes_to_another_organization(here: Deployment, sessions
 
 
 async def test_a_token_is_nobodys_twice(here: Deployment) -> None:
-    sessions = Sessions(here.store, here.services.identity, here.clock, new_token=lambda: "same")
+    sessions = Sessions(
+        here.store, here.services.identity, here.clock, audit=here.services.audit, new_token=lambda: "same"
+    )
     await sessions.sign_in_with_key(here.admin.key, HERE)
     here.clock.advance(1)
     with pytest.raises(Conflict):

@@ -52,6 +52,13 @@ async def test_a_token_of_a_lost_key_is_not_valid(here: Deployment) -> None:
     principal = await here.services.identity.authenticate(here.admin.key)
     token = await here.services.tokens.issue(principal)
     assert token.text not in repr(token)
-    other = Tokens(here.store, keys_of(here, secret=7), here.clock, issuer="treadle", new_uuid=RandomUuids())
+    other = Tokens(
+        here.store,
+        keys_of(here, secret=7),
+        here.clock,
+        audit=here.services.audit,
+        issuer="treadle",
+        new_uuid=RandomUuids(),
+    )
     with pytest.raises(Unauthenticated):
         await other.verify(token.text)

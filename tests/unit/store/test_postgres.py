@@ -62,7 +62,7 @@ async def test_a_transaction_that_lost_its_connection_is_done_again(world: World
     def work(session: Session) -> int:
         tries.append(standing(session, run.id).lease)
         has_begun.set()
-        assert may_go.wait(30)
+        assert may_go.wait(120)
         return standing(session, run.id).lease
 
     writing = asyncio.create_task(world.store._executor.write(work))
@@ -75,7 +75,7 @@ async def test_a_transaction_that_lost_its_connection_is_done_again(world: World
 
 async def test_of_two_that_wait_for_each_other_one_is_done_again(world: World) -> None:
     (one, _), (other, _) = await world.claimed(), await world.claimed()
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=120)
     tries: list[int] = []
 
     def locking(first: int, second: int) -> Callable[[Session], None]:

@@ -11,7 +11,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.stores import NOW, open_world
 from tests.unit.store.test_postgres_plans import plan
 
-from treadle.store import bans, keys, members, pull_requests, repositories, sandboxes
+from treadle.store import bans, keys, members, pull_requests, repositories, sandboxes, threads
 from treadle.store.prepared import Prepared
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -26,6 +26,7 @@ PLANS: dict[str, tuple[Prepared, tuple[str, ...]]] = {
     "a page of repositories": (repositories.PAGE, ("repositories_by_organization",)),
     "the newest sandboxes": (sandboxes.NEWEST, ("sandboxes_by_repository",)),
     "the pull requests of some runs": (pull_requests.of_runs(16), ("pull_request_runs_pkey", "pull_requests_pkey")),
+    "whether runs made any of these branches": (threads.on_any(256), ("runs_by_branch",)),
     "whether a branch is flagged": (bans._IS_BANNED, ("banned_branches_pkey",)),
 }
 

@@ -29,6 +29,7 @@ PLANS: dict[str, tuple[Prepared, tuple[str, ...]]] = {
     "what has just ended": (run_search.CHANGED, ("runs_ended",)),
     "what was used": (usage.statement(UsageBy.DAY, is_of_user=False), ("runs_by_date",)),
     "what a user's runs used": (usage.statement(UsageBy.REPOSITORY, is_of_user=True), ("runs_by_date",)),
+    "what each run used": (usage.statement_of_each(UsageBy.RUN, is_of_user=False), ("runs_by_date",)),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.postgres import PostgresServer
 from tests.support.stores import a_draft, open_world
 
-from treadle.store import branches, claims, sweep
+from treadle.store import branches, claims, sweep, threads
 from treadle.store.prepared import Prepared
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -19,6 +19,7 @@ PLANS: dict[str, tuple[Prepared, str]] = {
     "an organization's oldest": (claims.CLAIM_OLDEST, "runs_claimable"),
     "what waits": (sweep._WAITING, "runs_claimable"),
     "who waits for a branch": (branches._NEXT, "runs_blocked"),
+    "whom a branch's checks wake": (threads.ON_BRANCH, "runs_by_branch"),
 }
 
 _COPY = """

@@ -21,8 +21,9 @@ from treadle.domain.run import EngineName
 from treadle.domain.states import RUN_TERMINAL, STEP_TERMINAL, Phase, RunStatus, StepStatus
 from treadle.store import schema
 from treadle.store.address import sqlite_url
+from treadle.store.automation_tables import EVERYTHING
 from treadle.store.sql import SqlStore
-from treadle.store.tables import either, metadata
+from treadle.store.tables import either
 
 SCRIPTS = Path(schema.__file__).parent / "migrations"
 
@@ -116,14 +117,14 @@ def test_an_upgrade_makes_what_the_tables_say(database_url: str) -> None:
     assert schema.current(database_url) == schema.head()
     with connected(database_url) as connection:
         context = MigrationContext.configure(connection)
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, EVERYTHING) == []
 
 
 def test_sqlite_has_the_same_tables_by_either_way(tmp_path: Path) -> None:
     migrated, created = sqlite_url(tmp_path / "treadle.db"), f"sqlite:///{tmp_path / 'created.db'}"
     schema.upgrade(migrated)
     with connected(migrated) as one, connected(created) as other:
-        metadata.create_all(other)
+        EVERYTHING.create_all(other)
         assert portrait(one) == portrait(other)
         sql = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%' ORDER BY name"
         assert one.execute(text(sql)).all() == other.execute(text(sql)).all()
@@ -134,7 +135,7 @@ def test_postgres_has_the_same_tables_by_either_way(postgres_server: PostgresSer
     migrated, created = postgres_server.database(), postgres_server.database()
     schema.upgrade(migrated)
     with connected(migrated) as one, connected(created) as other:
-        metadata.create_all(other)
+        EVERYTHING.create_all(other)
         assert portrait(one) == portrait(other)
 
 
@@ -208,9 +209,9 @@ def test_an_older_schema_is_no_newer_one_that_allows_this_version(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema.upgrade(database_url)
-    monkeypatch.setattr(schema, "HEAD", "0005")  # the database says 0004, and that 0001 may work on it
-    assert not schema.suits("0004", "0001")
-    with pytest.raises(ConfigurationError, match="schema 0004"):
+    monkeypatch.setattr(schema, "HEAD", "0007")  # the database says 0006, and that 0001 may work on it
+    assert not schema.suits("0006", "0001")
+    with pytest.raises(ConfigurationError, match="schema 0006"):
         schema.require(database_url)
 
 

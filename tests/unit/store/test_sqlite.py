@@ -63,7 +63,7 @@ class Held:
 
     def _hold(self, _: Session) -> None:
         self._is_held.set()
-        assert self._may_go.wait(30)
+        assert self._may_go.wait(120)
 
 
 async def test_what_waits_for_a_commit_shares_the_next(world: World) -> None:
@@ -202,7 +202,7 @@ async def test_a_snapshot_does_not_move(world: World) -> None:
 
         first = session.one(QUEUE_DEPTH)
         has_looked.set()
-        assert may_go.wait(30)
+        assert may_go.wait(120)
         second = session.one(QUEUE_DEPTH)
         assert first is not None
         assert second is not None

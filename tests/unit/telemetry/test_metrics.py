@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 
@@ -106,9 +107,10 @@ def test_metrics_alone_do_not_load_the_packages_for_traces() -> None:
 
 @pytest.mark.usefixtures("measuring")
 async def test_a_body_is_timed_by_its_outcome() -> None:
-    metric = telemetry.GIT_SECONDS
+    metric, began = telemetry.GIT_SECONDS, time.monotonic()
     with telemetry.timed(metric, "git push", command="push", remote="not a label"):
         await asyncio.sleep(0.02)
+    took = time.monotonic() - began
     with pytest.raises(ValueError, match="broken"), telemetry.timed(metric, "git push", command="push"):
         raise ValueError("broken")
     with pytest.raises(asyncio.CancelledError), telemetry.timed(metric, "git push", command="push"):
@@ -118,7 +120,7 @@ async def test_a_body_is_timed_by_its_outcome() -> None:
     found = await figures()
     name = f"{metric.name}_count"
     assert [found[name, {"command": "push", "outcome": way}] for way in ("ok", "error", "cancelled")] == [1, 2, 1]
-    assert 0.02 <= found[f"{metric.name}_sum", {"command": "push", "outcome": "ok"}] < 10
+    assert 0.02 <= found[f"{metric.name}_sum", {"command": "push", "outcome": "ok"}] <= took
     assert {frozenset(labels) for labels in found.labels(name)} == {frozenset({"command", "outcome"})}
 
 

@@ -11,7 +11,7 @@ from treadle.api.streams import OPENING
 from treadle.web import live
 from treadle.web.live import Change, event_stream
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Reader:
@@ -104,7 +104,7 @@ async def test_a_stream_ends_and_closes_what_feeds_it(how: str) -> None:
             closed.set()
 
     reader = Reader()
-    serving = reader.open(event_stream(forever(), seconds=0.05 if how == "time is up" else PATIENCE))
+    serving = reader.open(event_stream(forever(), seconds=0.5 if how == "time is up" else PATIENCE))
     await reader.take()
     assert await reader.take() == b"data: a\n\n"
     if how == "reader leaves":

@@ -9,7 +9,7 @@ import pytest
 from tests.support.deployment import deployed
 from tests.support.pages import Pages, field_errors, looking, refuses_forged, roles_of, text
 
-from treadle.domain.errors import Conflict
+from treadle.domain.errors import Conflict, Unauthenticated
 from treadle.domain.identity import Role
 from treadle.services.administration import Administration
 from treadle.web.pages import members
@@ -38,6 +38,7 @@ async def test_each_role_may_what_the_table_says(there: Pages) -> None:
     forms = {
         PATH: {"email": "new@treadle.test", "role": "MEMBER"},
         f"{PATH}/{member}/role": {"role": "MEMBER"},
+        f"{PATH}/{member}/sign-out": {},
         f"{PATH}/{member}/remove": {},
     }
     for role in (Role.MEMBER, Role.MANAGER, Role.ADMIN):
@@ -58,6 +59,7 @@ async def test_only_our_own_forms_count(there: Pages) -> None:
         (PATH, {"email": "new@treadle.test", "role": "ADMIN"}),
         (f"{PATH}/{somebody}/role", {"role": "ADMIN"}),
         (f"{PATH}/{somebody}/remove", {}),
+        (f"{PATH}/{somebody}/sign-out", {}),
     ):
         await refuses_forged(person, path, fields)
     assert await roles(there) == before
@@ -176,4 +178,28 @@ async def test_others_organizations_are_out_of_reach(there: Pages) -> None:
     assert "boss@foreign.test" not in text(await person.get(PATH))
     assert (await person.post(f"{PATH}/{user.id}/role", role="MEMBER")).status_code == 404
     assert (await person.post(f"{PATH}/{user.id}/remove")).status_code == 404
+    signed_in = await there.signed_in((await identity.create_key("boss@foreign.test", other.id, name="x"))[1])
+    assert (await person.post(f"{PATH}/{user.id}/sign-out")).status_code == 404
+    assert (await signed_in.get(PATH)).status_code == 200
     assert (await roles(there, other.id))["boss@foreign.test"] is Role.ADMIN
+
+
+async def test_a_member_is_signed_out_everywhere(there: Pages) -> None:
+    """Its sessions, here and on another device, and its tokens; its keys and all others stay."""
+    people, here = await roles_of(there), there.here
+    ada = await here.member("ada@treadle.test")
+    devices = [await there.signed_in(ada.key) for _ in range(2)]
+    here.clock.advance(2)
+    principal = await here.services.identity.authenticate(ada.key)
+    token = (await here.services.tokens.issue(principal)).text
+    assert (await here.services.tokens.verify(token)).email == "ada@treadle.test"
+    here.clock.advance(2)
+    answer = await people[Role.ADMIN].post(f"{PATH}/{ada.user.id}/sign-out")
+    assert answer.headers["location"] == f"{PATH}?done=signed-out"
+    for device in devices:
+        assert (await device.get(PATH)).status_code == 303
+    with pytest.raises(Unauthenticated):
+        await here.services.tokens.verify(token)
+    for person in people.values():
+        assert (await person.get(PATH)).status_code == 200
+    assert (await (await there.signed_in(ada.key)).get(PATH)).status_code == 200

@@ -11,15 +11,18 @@ import httpx2
 import pytest
 from tests.support.deployment import Deployment, deployed
 from tests.support.git_server import GitServer
-from tests.support.pages import HOST, Pages, Person, field_errors, looking, text
+from tests.support.pages import HOST, Pages, Person, field_errors, looking, roles_of, text
 
 from treadle.domain.credentials import GitCredentials
 from treadle.domain.errors import GitUnreachable
 from treadle.domain.identity import Role
+from treadle.domain.network import NetworkPolicy
 from treadle.domain.repository import Repository
 from treadle.domain.run import EngineName, Run, RunSource
+from treadle.domain.validation import ValidationRules
 from treadle.ports import RunFilter
 from treadle.services.branches import Branches
+from treadle.services.budgets import BudgetChange
 from treadle.web.door import csrf_of
 from treadle.web.pages import new_run, sign_in
 
@@ -36,6 +39,9 @@ LEAST = {
     "engine": "Claude",
     "action": "start",
 }
+
+#: What runs on a repository without a policy may connect to.
+USUAL = 'data-usual="the model, and nothing else"'
 
 Files = Sequence[tuple[str, bytes]]
 
@@ -118,7 +124,7 @@ async def test_a_registered_repository_brings_its_branch_and_credentials(there: 
     person = await there.signed_in()
     page = await person.get(f"/runs/new?repository={repository.id}")
     assert value(page, "source") == "develop"
-    assert f'<option value="{repository.id}" data-branch="develop" selected>acme/shop</option>' in page.text
+    assert f'<option value="{repository.id}" data-branch="develop" {USUAL} selected>acme/shop</option>' in page.text
     run = await started(
         there,
         await send(person, repository=str(repository.id), url=None, source="", work="", **{"step-0": "Add tests"}),
@@ -260,7 +266,7 @@ steps:
     person = await there.signed_in()
     answer = await send(person, action="plan", plan=plan, http="u:p")
     assert answer.status_code == 200
-    assert f'<option value="{repository.id}" data-branch="develop" selected>' in answer.text
+    assert f'<option value="{repository.id}" data-branch="develop" {USUAL} selected>' in answer.text
     assert [value(answer, name) for name in ("source", "work", "guidelines", "step-0", "step-1")] == [
         "develop",
         "feature/top",
@@ -277,10 +283,11 @@ steps:
     ("plan", "said"),
     [
         ("steps: [", "Is not valid YAML at line 1."),
-        ("a: &a [x]\nb: *a", "Must not hold aliases."),
+        ("a: &a [x]\nb: *a", "Must not hold aliases, as at line 2."),
         ("- only steps", "must be a mapping with the key `steps`"),
         ("steps: [{step: a, analysis: b}]", "steps[0]: must have one of `step` and `analysis`."),
         ("branche: x", "branche: is not a key of a plan"),
+        ("steps: [a]\nsteps: [b]", "steps: is there more than once, at lines 1, 2"),
         ("[" * 5000, "nested too deeply"),
         ("a: 2001-99-99", "Is not valid YAML."),
         ("x" * 100_001, "Must be at most 100,000 characters."),
@@ -426,3 +433,150 @@ async def test_branches_of_a_real_remote(tmp_path: Path) -> None:
             assert answer.json() == {"names": ["main", "feature/one"], "more": 0, "said": None}
             assert (await person.get("/runs/new/branches?repository=99")).status_code == 404
             assert (await pages.anybody().get("/runs/new/branches?repository=1")).status_code == 303
+
+
+# ---- what it may cost and connect to
+
+
+async def test_a_run_gets_the_budget_and_the_policy_that_were_asked_for(there: Pages) -> None:
+    person = await there.signed_in()
+    run = await started(
+        there, await send(person, max_cost="$2.50", network="allow", hosts="PKG.test\r\n*.a.example:8443")
+    )
+    assert (run.max_cost_usd, str(run.network)) == (2.5, "allow:pkg.test,*.a.example:8443")
+    page = await person.get(f"/runs/new?again={run.id}")
+    assert value(page, "max_cost") == "2.50"
+    assert value(page, "hosts") == "pkg.test\n*.a.example:8443"
+    assert '<option value="allow" selected>' in page.text
+    other = await started(there, await send(person, token="another-token-of-one", network="model", hosts="ignored!"))
+    assert (other.max_cost_usd, str(other.network)) == (None, "model")
+
+
+async def test_the_same_form_with_another_budget_is_another_run(there: Pages) -> None:
+    person = await there.signed_in()
+    for fields in ({}, {"max_cost": "1"}, {"network": "model"}, {"network": "allow", "hosts": "a.example"}):
+        for _ in range(2):
+            await started(there, await send(person, **fields))
+    assert len(await runs(there.here)) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"max_cost": "a lot"}, {"run-max_cost": "Must be an amount in US dollars, such as 0.50."}),
+        (
+            {"max_cost": "0"},
+            {"run-max_cost": "Must be from 0.0001 to 1,000,000 US dollars, with at most 4 decimals."},
+        ),
+        ({"network": "all"}, {"run-network": "Is no network policy."}),
+        ({"network": "allow", "hosts": ""}, {"run-hosts": "Name 1 to 100 hosts, one a line."}),
+        ({"network": "none"}, {"run-network": "Claude needs its model: `model` is the least."}),
+    ],
+)
+async def test_a_bound_that_cannot_be_is_said_beside_its_field(
+    there: Pages, fields: dict[str, str], wrong: dict[str, str]
+) -> None:
+    answer = await send(await there.signed_in(), **fields)
+    assert answer.status_code == 400
+    assert field_errors(answer) == wrong
+    assert await runs(there.here) == []
+
+
+async def test_a_member_gets_no_more_than_the_organization_gives(there: Pages) -> None:
+    here = there.here
+    admin = await here.services.identity.authenticate(here.admin.key)
+    await here.services.budgets.set(admin, BudgetChange(0.5, 2.0))
+    people = await roles_of(there)
+    page = text(await people[Role.MEMBER].get("/runs/new"))
+    assert "Empty: $0.50. Left this month: $2.00." in page
+    answer = await send(people[Role.MEMBER], max_cost="0.75")
+    assert answer.status_code == 400
+    assert list(field_errors(answer)) == ["run-max_cost"]
+    assert "it takes MANAGER" in field_errors(answer)["run-max_cost"]
+    answer = await send(people[Role.MEMBER], network="full")
+    assert list(field_errors(answer)) == ["run-network"]
+    assert await runs(here) == []
+    assert (await started(there, await send(people[Role.MEMBER]))).max_cost_usd == 0.5
+    run = await started(there, await send(people[Role.MANAGER], max_cost="0.75", network="full"))
+    assert (run.max_cost_usd, str(run.network)) == (0.75, "full")
+
+
+async def test_what_would_hold_is_shown_for_each_repository(there: Pages) -> None:
+    here, admin = there.here, await there.here.services.identity.authenticate(there.here.admin.key)
+    repository = await registered(here)
+    await here.services.policies.set_network(admin, repository.id, NetworkPolicy.parse("allow:pkg.test"))
+    page = await (await there.signed_in()).get(f"/runs/new?repository={repository.id}")
+    assert 'data-usual="the model, pkg.test" selected>' in page.text
+    assert f'<option value="other" {USUAL}>' in page.text
+    assert "Usual here: the model, pkg.test ." in text(page)
+
+
+async def test_a_plan_brings_its_bounds(there: Pages) -> None:
+    plan = "maxCostUsd: 2.5\nnetwork: {allow: [pkg.test]}\nsteps: [Do it]"
+    page = await send(await there.signed_in(), action="plan", plan=plan, max_cost="9")
+    assert (value(page, "max_cost"), value(page, "hosts")) == ("2.50", "pkg.test")
+    page = await send(await there.signed_in(), action="plan", plan="steps: [Do it]", max_cost="9", network="full")
+    assert value(page, "max_cost") == "9"
+    assert '<option value="full" selected>' in page.text
+
+
+PLANNED = """
+branch: ${{ what }}/top
+variables:
+  what: {description: What to count}
+  how: {default: slowly}
+validate: {commands: ["make ${{ what }}"], tries: 1}
+steps: ["Count ${{ what }} of ${{ repository.name }} ${{ how }}"]
+"""
+
+
+async def test_a_pasted_plans_variables_are_asked_for_and_put_in(there: Pages) -> None:
+    person = await there.signed_in()
+    asked = await send(person, action="plan", plan=PLANNED)
+    assert (value(asked, "variable-what"), value(asked, "variable-how")) == ("", "slowly")
+    assert "What to count" in text(asked)
+    assert value(asked, "step-0") == "Write the tests", "nothing is filled in before"
+    given = {"action": "plan", "plan": PLANNED, "variable-what": "", "variable-how": "slowly"}
+    refused = await send(person, **given)
+    assert field_errors(refused) == {"run-variable-what": "is missing: the plan requires it"}
+    assert "slowly" in value(refused, "variable-how")
+    done = await send(person, **{**given, "variable-what": "words", "variable-how": "well"})
+    assert value(done, "step-0") == "Count words of acme/shop well"
+    assert (value(done, "work"), value(done, "validate"), value(done, "tries")) == ("words/top", "make words", "1")
+    assert "variable-what" not in done.text
+
+
+async def test_what_a_plan_says_wrongly_of_variables_is_said_beside_it(there: Pages) -> None:
+    plan = "steps: ['Do it at ${{ schedule.date }}']"
+    answer = await send(await there.signed_in(), action="plan", plan=plan)
+    assert (answer.status_code, "schedule.date" in field_errors(answer)["run-plan"]) == (400, True)
+
+
+async def test_validation_is_asked_for_and_kept_for_another_one(there: Pages) -> None:
+    person = await there.signed_in()
+    run = await started(there, await send(person, validate="make lint\r\n\r\n make test \r\n", tries="5"))
+    assert run.validation == ValidationRules(("make lint", "make test"), 5)
+    page = await person.get(f"/runs/new?again={run.id}")
+    assert (value(page, "validate"), value(page, "tries")) == ("make lint\nmake test", "5")
+    other = await started(there, await send(person, token="another-token-of-one", validate='["a\\nb"]'))
+    assert other.validation == ValidationRules(("a\nb",))
+    assert "a\\nb" in value(await person.get(f"/runs/new?again={other.id}"), "validate")
+    none = await started(there, await send(person, token="a-third-token-of-one", unvalidated="1"))
+    assert none.validation == ValidationRules(())
+    assert (await started(there, await send(person, token="a-fourth-token-of-one"))).validation is None
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"validate": "make", "tries": "11"}, "tries"),
+        ({"validate": "make", "tries": "-1"}, "tries"),
+        ({"validate": "make", "unvalidated": "1"}, "validate"),
+        ({"validate": "\n".join(["true"] * 21)}, "validate"),
+        ({"validate": '["'}, "validate"),
+        ({"validate": "a\x00b"}, "validate"),
+    ],
+)
+async def test_validation_that_is_none_is_refused_beside_it(there: Pages, given: dict[str, str], field: str) -> None:
+    answer = await send(await there.signed_in(), **given)
+    assert (answer.status_code, [*field_errors(answer)]) == (400, [f"run-{field}"])

@@ -40,7 +40,7 @@ class There:
         """Sent to the provider; the address that it sends the browser back to."""
         sent = await person.get(f"/sign-in/oidc?next={path}")
         assert sent.status_code == 303, sent.text
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(timeout=120) as http:
             answer = await http.get(sent.headers["location"])
         assert answer.status_code == 302, answer.text
         return answer.headers["location"].removeprefix("http://treadle.test")

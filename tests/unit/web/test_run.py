@@ -19,13 +19,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.support.deployment import Deployment, Member, deployed
 
-from treadle.domain.events import Draft, EventType
+from treadle.domain.batch import run_uuid
+from treadle.domain.events import Draft, EventType, JsonObject
 from treadle.domain.identity import Role
-from treadle.domain.run import Artifact, Run, RunPurpose
+from treadle.domain.plan import Plan, StepSpec
+from treadle.domain.run import Artifact, Run, RunPurpose, Usage
 from treadle.domain.states import Phase, RunStatus, StepStatus
+from treadle.domain.validation import CommandResult
 from treadle.ports import Fence, RunFilter, StepUpdate
 from treadle.ports.trace import Mark
 from treadle.server import listening
+from treadle.services.batch_targets import Reach, Target
+from treadle.services.batches import BatchRequest
+from treadle.services.budgets import BudgetChange
+from treadle.services.plan_runs import PlanTarget
 from treadle.services.sessions import Visitor
 from treadle.web.door import COOKIE, csrf_of
 from treadle.web.pages.run import channels
@@ -242,6 +249,23 @@ async def test_it_is_resumed_with_images(here: Deployment) -> None:
     added = (await now(here, run)).steps[-1]
     assert (added.text, added.is_follow_up, len(added.file_ids)) == ("And\nthen?", True, 1)
     assert "Follow-up" in (await somebody.get(f"/runs/{run.id}")).text
+
+
+async def test_a_follow_up_that_is_sent_twice_is_one_step(here: Deployment) -> None:
+    run, _ = await running(here)
+    somebody = await browser(here)
+    found = re.search(r'name="token" value="([0-9a-f]{32})"', (await somebody.get(f"/runs/{run.id}")).text)
+    assert found is not None
+    for prompt, images, steps in (("Go on", [], 2), ("Go on", [], 2), ("And then?", [], 3), ("Go on", [PNG], 4)):
+        files = [("images", ("a.png", image, "image/png")) for image in images]
+        answer = await somebody.post(
+            f"/runs/{run.id}/resume",
+            files=files or [("images", ("", b"", "application/octet-stream"))],
+            prompt=prompt,
+            token=found[1],
+        )
+        assert answer.status_code == 303
+        assert len((await now(here, run)).steps) == steps
 
 
 @pytest.mark.parametrize(
@@ -595,3 +619,135 @@ async def test_what_diffs_are_kept_with_is_not_listed(here: Deployment, monkeypa
     monkeypatch.setattr(here.services.runs, "artifacts_of", artifacts)
     site = Site(here.services, here.settings, Renderer(here.clock), None)  # type: ignore[arg-type]  # no door is needed
     assert [each.name for each in (await show(site, run)).artifacts] == ["partial-work-step-1.patch"]
+
+
+# ---- what it may cost and connect to
+
+
+async def test_it_shows_its_budget_and_its_policy(here: Deployment) -> None:
+    policy = Draft(EventType.NETWORK_POLICY, {"policy": {"allow": ["pkg.test"]}, "isEnforced": True})
+    run, fence = await running(here, policy, maxCostUsd=0.5, network={"allow": ["pkg.test", "a.example"]})
+    usage = StepUpdate(1, usage=Usage(1000, 20, 0.0123))
+    await here.store.record(fence, [], here.clock.now(), step=usage)
+    page = (await (await browser(here)).get(f"/runs/{run.id}")).text
+    assert "$0.0123 of $0.50" in page
+    assert 'value="2.5" aria-label="Of the run\N{RIGHT SINGLE QUOTATION MARK}s budget"' in page
+    assert "<dd>the model, pkg.test</dd>" in page  # what held, not what was asked for
+    assert "not enforced" not in page
+    assert '<span class="stage-cost number">$0.01</span>' in page
+
+
+async def test_before_a_worker_has_it_its_own_policy_is_shown(here: Deployment) -> None:
+    process = await here.start(network="full")
+    page = (await (await browser(here)).get("/runs/1")).text
+    assert process["id"]
+    assert "<dd>the model, and the whole internet</dd>" in page
+
+
+@pytest.mark.parametrize("policy", ["none", {"allow": ["<script>.example"]}, 7, None])
+async def test_a_policy_that_is_not_enforced_is_marked(here: Deployment, policy: Any) -> None:
+    run, _ = await running(here, Draft(EventType.NETWORK_POLICY, {"policy": policy, "isEnforced": False}))
+    page = (await (await browser(here)).get(f"/runs/{run.id}")).text
+    assert ('<span class="not-held">not enforced</span>' in page) is (policy == "none")
+    assert "<script>.example" not in page
+
+
+async def test_a_run_that_passed_its_budget_says_so_at_the_top(here: Deployment) -> None:
+    passed = Draft(EventType.BUDGET_PASSED, {"of": "run", "limitUsd": 0.5, "spentUsd": 0.7}, 1, Phase.ANALYSIS)
+    run, fence = await running(here, passed, maxCostUsd=0.5)
+    usage = StepUpdate(1, status=StepStatus.FAILED, usage=Usage(cost_usd=0.7))
+    await here.store.record(fence, [], here.clock.now(), step=usage)
+    await here.finish(fence, RunStatus.FAILED, "The run has cost $0.70, and its budget is $0.50.")
+    somebody = await browser(here)
+    page = (await somebody.get(f"/runs/{run.id}")).text
+    assert "The budget is used up: the run failed" in page
+    assert "and a larger budget" in page
+    assert "budget is-passed" in page
+    for asked, told in (
+        ("", "its budget is $0.50"),
+        ("0.6", "Must be more than the $0.70"),
+        ("x", "Must be an amount"),
+    ):
+        answer = await somebody.post(f"/runs/{run.id}/resume", prompt="Go on", max_cost=asked)
+        assert answer.status_code == 400
+        assert told in answer.text
+        assert ('id="follow-up-max_cost-error"' in answer.text) is bool(asked)
+        assert ">Go on</textarea>" in answer.text
+    assert (await now(here, run)).max_cost_usd == 0.5
+    await somebody.post(f"/runs/{run.id}/resume", prompt="Go on", max_cost="$2")
+    assert (await now(here, run)).max_cost_usd == 2
+    resumed, fence = await here.claim()
+    await here.finish(fence, RunStatus.FAILED, "Something else.")
+    assert resumed.id == run.id
+    assert "The budget is used up" not in (await somebody.get(f"/runs/{run.id}")).text
+
+
+async def test_a_member_raises_no_budget_above_the_default(here: Deployment) -> None:
+    admin = await here.services.identity.authenticate(here.admin.key)
+    await here.services.budgets.set(admin, BudgetChange(0.5, None))
+    eve = await here.member("eve@example.org")
+    await here.start(eve)
+    run, fence = await here.claim()
+    await here.finish(fence)
+    somebody = await browser(here, eve)
+    answer = await somebody.post(f"/runs/{run.id}/resume", prompt="Go on", max_cost="5")
+    assert answer.status_code == 400
+    assert "it takes MANAGER" in answer.text
+    assert 'id="follow-up-max_cost-error"' in answer.text
+    assert (await now(here, run)).max_cost_usd == 0.5
+
+
+async def test_a_used_up_month_refuses_a_follow_up_beside_it(here: Deployment) -> None:
+    run, fence = await running(here)
+    await here.store.record(fence, [], here.clock.now(), step=StepUpdate(1, usage=Usage(cost_usd=0.7)))
+    await here.finish(fence)
+    admin = await here.services.identity.authenticate(here.admin.key)
+    await here.services.budgets.set(admin, BudgetChange(None, 0.7))
+    answer = await (await browser(here)).post(f"/runs/{run.id}/resume", prompt="Go on")
+    assert answer.status_code == 400
+    assert "have cost $0.70" in answer.text
+    assert ">Go on</textarea>" in answer.text
+
+
+async def test_again_and_copies_keep_what_it_may(here: Deployment) -> None:
+    run, fence = await running(here, maxCostUsd=1234567.5 / 10, network={"allow": ["pkg.test", "*.a.example"]})
+    await here.finish(fence)
+    await (await browser(here)).post(f"/runs/{run.id}/again")
+    made = await here.store.get_run_by_id(2)
+    assert (made.max_cost_usd, made.network) == (run.max_cost_usd, run.network)
+    by_name = {copy.name: copy.text for copy in copies(run, "https://treadle.example")}
+    assert '"maxCostUsd": 123456.75' in by_name["curl"]
+    assert "max_cost_usd=123456.75," in by_name["SDK"]
+    assert "network={'allow': ['pkg.test', '*.a.example']}," in by_name["SDK"]
+    assert "--max-cost=123456.75" in by_name["CLI"]
+    assert "--network='allow:pkg.test,*.a.example'" in by_name["CLI"]
+    plain = {copy.name: copy.text for copy in copies(replace(run, max_cost_usd=None, network=None), "https://x")}
+    assert not any("cost" in text or "network" in text for text in plain.values())
+
+
+async def test_a_run_that_only_says_so_is_part_of_no_batch(here: Deployment) -> None:
+    admin, plan = await here.services.identity.authenticate(here.admin.key), Plan(steps=(StepSpec("Do it"),))
+    url = "https://git.example/a/b"
+    batch = await here.services.batches.start(admin, BatchRequest(plan, Reach([Target(url=url)]), {}))
+    said: JsonObject = {"batch": batch.id, "position": 1}
+    person, start, there = await browser(here), here.services.plan_runs.start, PlanTarget(url=url)
+    liar = await start(admin, plan, there, metadata=said)
+    assert "Part of the" not in (await person.get(f"/runs/{liar.id}")).text
+    member = await start(admin, plan, there, metadata=said, uuid=run_uuid(batch.uuid, 1, batch.attempt))
+    assert f'<a href="/automation/batches/{batch.id}">' in (await person.get(f"/runs/{member.id}")).text
+
+
+async def test_what_came_of_validation_is_shown_by_its_tries(here: Deployment) -> None:
+    run, fence = await running(here)
+    results = (
+        CommandResult("make <test>", 2, None, "no & no", 1500, 1),
+        CommandResult("make <test>", None, "out of time", "", 10, 2),
+    )
+    update = StepUpdate(1, StepStatus.RUNNING, validation=results)
+    await here.store.record(fence, [], here.clock.now(), step=update)
+    page = (await (await browser(here)).get(f"/runs/{run.id}")).text
+    part = page[page.index('<details class="checked') :]
+    found = re.sub(r"<[^>]+>", " ", part[: part.index("</ol>")])
+    said = " ".join(found.split())
+    assert "Validation failed , 2 tries make &lt;test&gt; exit code 2 , 1.5 s, try 1 Output no &amp; no" in said
+    assert said.endswith("ended: out of time , 10 ms, try 2")

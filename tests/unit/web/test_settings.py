@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 
 FORMS: dict[str, tuple[dict[str, str], set[Role]]] = {
     f"{PATH}/organization": ({"name": "Shop"}, {Role.ADMIN}),
+    f"{PATH}/budgets": ({"max_cost": "0.5", "monthly_cost": ""}, {Role.ADMIN}),
     f"{PATH}/rules": ({"rules": "Be brief."}, {Role.ADMIN}),
     f"{PATH}/my-rules": ({"rules": "Be brief."}, set(Role)),
 }
@@ -117,3 +118,45 @@ async def test_a_member_reads_the_organizations_rules(there: Pages) -> None:
     page = text(await people[Role.MEMBER].get(PATH))
     assert "Be U+202E brief." in page
     assert "An ADMIN sets these." in page
+
+
+async def test_an_admin_sets_the_budgets(there: Pages) -> None:
+    people = await roles_of(there)
+    answer = await people[Role.ADMIN].post(f"{PATH}/budgets", max_cost=" $0.50 ", monthly_cost="1234.5")
+    assert answer.headers["location"] == f"{PATH}?done=budgets#budgets"
+    found = await organization(there)
+    assert (found.default_max_cost_usd, found.monthly_cost_usd) == (0.5, 1234.5)
+    page = (await people[Role.ADMIN].get(PATH)).text
+    assert 'value="0.50"' in page
+    assert 'value="1234.50"' in page
+    for role in (Role.MANAGER, Role.MEMBER):
+        shown = text(await people[role].get(PATH))
+        assert "A run that names no budget $0.50 All runs in a month $1,234.50" in shown
+    await people[Role.ADMIN].post(f"{PATH}/organization", name="Shop")  # another form leaves them
+    assert (await organization(there)).monthly_cost_usd == 1234.5
+    await people[Role.ADMIN].post(f"{PATH}/budgets", max_cost="", monthly_cost="0")
+    found = await organization(there)
+    assert (found.default_max_cost_usd, found.monthly_cost_usd) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"max_cost": "much"}, {"budgets-max_cost": "Must be an amount in US dollars, such as 0.50."}),
+        ({"max_cost": "0,50"}, {"budgets-max_cost": "Must be an amount in US dollars, such as 0.50."}),
+        ({"monthly_cost": "-1"}, {"budgets-monthly_cost": "Must be an amount in US dollars, such as 0.50."}),
+        ({"monthly_cost": "nan"}, {"budgets-monthly_cost": "Must be an amount in US dollars, such as 0.50."}),
+        (
+            {"max_cost": "0", "monthly_cost": "1000001"},
+            {
+                "budgets-max_cost": "Must be from 0.0001 to 1,000,000 US dollars, with at most 4 decimals.",
+                "budgets-monthly_cost": "Must be from 0 to 1,000,000 US dollars, with at most 4 decimals.",
+            },
+        ),
+    ],
+)
+async def test_a_budget_that_cannot_be_is_said(there: Pages, fields: dict[str, str], wrong: dict[str, str]) -> None:
+    answer = await (await there.signed_in()).post(f"{PATH}/budgets", **fields)
+    assert answer.status_code == 400
+    assert field_errors(answer) == wrong
+    assert (await organization(there)).default_max_cost_usd is None

@@ -142,7 +142,7 @@ async def test_it_is_live_until_the_link_is_revoked(there: Pages) -> None:
     assert claimed.id == made.id
     await here.finish(fence)
     for path in paths:
-        answer: httpx2.Response = await asyncio.wait_for(here.http.get(f"{path}/stream?after=0"), 20)
+        answer: httpx2.Response = await asyncio.wait_for(here.http.get(f"{path}/stream?after=0"), 60)
         assert answer.status_code == 200
         assert "event: end" in answer.text
         assert path in answer.text

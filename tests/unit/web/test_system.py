@@ -1,6 +1,7 @@
 """/system: for those who run the house, and nothing of others' runs but how many there are."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,14 @@ async def test_a_part_that_is_away_is_said(there: Pages) -> None:
     page = text(await (await there.signed_in()).get(PATH))
     assert "Broker cannot be reached" in page
     assert "Database can be reached" in page
+
+
+async def test_a_worker_without_a_sandbox_is_warned_of(there: Pages) -> None:
+    here, person = there.here, await there.signed_in()
+    await here.store.report_worker(worker("safe"))
+    assert "no sandbox" not in text(await person.get(PATH))
+    await here.store.report_worker(replace(worker("<open>"), sandbox="none"))
+    page = text(await person.get(PATH))
+    assert "One worker has no sandbox: <open> . What an agent does there it does as the service" in page
+    await here.store.report_worker(replace(worker("second"), sandbox="none"))
+    assert "2 workers have no sandbox" in text(await person.get(PATH))

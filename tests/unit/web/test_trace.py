@@ -89,6 +89,34 @@ def test_every_type_of_event_is_shown(type_: EventType) -> None:
         (EventType.GIT_PUSHED, {"sha": "b" * 40, "branch": "work"}, "Pushed bbbbbbbbb to work"),
         (EventType.GIT_COMPARED, {"ahead": 2, "behind": 0}, "Compared with the source branch 2 ahead, 0 behind"),
         (EventType.SETUP_FINISHED, {"exitCode": 3, "durationMs": 9}, "The setup commands ended with exit code 3 9 ms"),
+        (
+            EventType.MODEL_ANSWERED,
+            {"model": "kimi-k2", "inputTokens": 900, "cacheReadTokens": 1100, "outputTokens": 30, "costUsd": 0.0123,
+             "status": 200, "durationMs": 2100},
+            "The model answered kimi-k2, 2.0k in, 30 out, $0.0123, 2.1 s",
+        ),
+        (EventType.MODEL_ANSWERED, {"status": 529, "durationMs": 9},
+         "The model API answered 529 0 in, 0 out, $0.00, 9 ms"),
+        (EventType.MODEL_ANSWERED, {"status": 200, "isEstimated": True, "durationMs": 9},
+         "The model answered 0 in, 0 out, $0.00, 9 ms; estimated, as it broke off"),
+        (EventType.BUDGET_PASSED, {"of": "run", "limitUsd": 0.5, "spentUsd": 0.512},
+         "The run's budget is used up $0.512 of $0.50"),
+        (EventType.BUDGET_PASSED, {"of": "organization", "limitUsd": 5, "spentUsd": 5.1},
+         "The organization's budget of the month is used up $5.10 of $5.00"),
+        (EventType.NETWORK_POLICY, {"policy": {"allow": ["pkg.test"]}, "isEnforced": True},
+         "May connect to the model, pkg.test"),
+        (EventType.NETWORK_POLICY, {"policy": "none", "isEnforced": False},
+         "The network policy is not enforced, as there is no sandbox; it would be: nothing at all"),
+        (EventType.NETWORK_CONNECTED, {"host": "pkg.test", "port": 443, "address": "203.0.113.9"},
+         "Connected to pkg.test:443 at 203.0.113.9"),
+        (EventType.NETWORK_REFUSED, {"host": "a.example", "port": 22, "reason": "The policy does not name it."},
+         "A connection was refused a.example:22: The policy does not name it."),
+        (EventType.SANDBOX_LIMIT, {"text": "Memory."}, "A limit of the sandbox was hit Memory."),
+        (EventType.GIT_SECRETS_FOUND, {"findings": [{"path": "a.env", "line": 3, "kind": "AWS access key"},
+                                                    {"path": "b.bin", "line": None, "kind": "own"}], "count": 4},
+         "Nothing was committed: this looks like secrets a.env:3  AWS access key\nb.bin  own\nand 2 more"),
+        (EventType.GIT_SECRETS_FOUND, {"findings": [], "count": 0, "isAllowed": True},
+         "Committed all the same, as the repository allows: this looks like secrets"),
         (EventType.ARTIFACT_KEPT, {"name": "a.patch", "size": 12}, "Kept a.patch, 12 bytes"),
         (EventType.WORKSPACE_RESTORED, {"steps": [1], "phase": "Analysis", "isConversationKept": True},
          "Taken up where it was left steps already done: 1, kept up to its Analysis, in the same conversation"),
@@ -106,6 +134,7 @@ JSON = st.recursive(
 NAMES = (
     "text", "prompt", "output", "input", "tool", "id", "isError", "usage", "steps", "paths", "count", "sha", "status",
     "reason", "attempt", "delaySeconds", "url", "number", "name", "size", "durationMs", "exitCode", "clipped", "lease",
+    "findings", "policy", "isEnforced", "isEstimated", "host", "port", "address", "costUsd", "limitUsd", "of", "line",
 )  # fmt: skip
 
 
@@ -124,13 +153,34 @@ def test_an_input_of_any_shape_is_shown(given_input: Any) -> None:
     assert 'id="e7"' in html(item(EventType.TOOL_STARTED, id="a", tool="T", input=given_input))
 
 
+@pytest.mark.parametrize(
+    ("type_", "data", "tone"),
+    [
+        (EventType.MODEL_ANSWERED, {"status": 200}, "quiet"),
+        (EventType.MODEL_ANSWERED, {"status": 429}, "warn"),
+        (EventType.NETWORK_CONNECTED, {}, "quiet"),
+        (EventType.NETWORK_REFUSED, {}, "warn"),
+        (EventType.NETWORK_POLICY, {"isEnforced": False}, "warn"),
+        (EventType.BUDGET_PASSED, {}, "bad"),
+        (EventType.SANDBOX_LIMIT, {}, "bad"),
+        (EventType.GIT_SECRETS_FOUND, {}, "bad"),
+        (EventType.GIT_SECRETS_FOUND, {"isAllowed": True}, "warn"),
+    ],
+)
+def test_what_matters_is_loud_and_what_is_usual_quiet(type_: EventType, data: dict[str, Any], tone: str) -> None:
+    found = item(type_, **data)
+    assert found.tone == tone
+    assert f"tone-{tone}" in html(found)
+
+
 HOSTILE = "<script>alert(1)</script>\u202egnp\x1b[31m\x00 </pre></li> {{ 7*7 }} \u2066"
 
 
 @pytest.mark.parametrize("type_", EventType)
 def test_hostile_text_is_text_everywhere(type_: EventType) -> None:
     names = ("text", "prompt", "output", "tool", "reason", "failureDetails", "branch", "sha", "name", "title", "worker")
-    data: dict[str, Any] = dict.fromkeys(names, HOSTILE)
+    data: dict[str, Any] = dict.fromkeys((*names, "host", "address", "model", "policy", "of"), HOSTILE)
+    data["findings"] = [{"path": HOSTILE, "line": HOSTILE, "kind": HOSTILE}]
     given = {HOSTILE: HOSTILE, "file_path": HOSTILE, "content": HOSTILE}
     shown = html(Trace().read(event(type_, {**data, "input": given, "url": "javascript:alert(1)", "id": "a"})))
     assert "<script" not in shown
@@ -242,7 +292,22 @@ def test_a_small_diff_shows_what_changed_and_little_more() -> None:
     assert [row for row in rows if row[0] in "+-"] == [("-", "line 10"), ("+", "new")]
     assert len(rows) == 6
     long = small_diff("a\n" * (MAX_COMPARED_LINES + 1), "b")
-    assert {sign for sign, _ in long} == {"-", "+"}
+    assert {sign for sign, _ in long[1:]} == {"-", "+"}
+    assert (long[0][0], "Too many lines to compare" in long[0][1]) == ("…", True)
+
+
+def test_of_a_long_text_only_what_is_between_the_lines_that_are_alike_is_compared() -> None:
+    lines = [f"line {number}" for number in range(3 * MAX_COMPARED_LINES)]
+    assert small_diff("\n".join(lines), "\n".join(lines)) == []
+    for at in (0, 1, 500, len(lines) - 1):
+        rows = small_diff("\n".join(lines), "\n".join([*lines[:at], "new", *lines[at + 1 :]]))
+        assert [row for row in rows if row[0] != " "] == [("-", lines[at]), ("+", "new")]
+        assert [line for sign, line in rows if sign == " "] == [*lines[max(at - 2, 0) : at], *lines[at + 1 : at + 3]]
+    assert small_diff("a\na\nb", "a\nb") == [("-", "a"), (" ", "a"), (" ", "b")]
+    changed = [*lines[:3], *(f"new {number}" for number in range(MAX_COMPARED_LINES + 1)), *lines[-3:]]
+    rows = small_diff("\n".join(lines), "\n".join(changed))
+    assert "Too many lines to compare" in rows[0][1]
+    assert (rows[1], rows[-1]) == (("-", "line 3"), ("+", f"new {MAX_COMPARED_LINES}"))
 
 
 def test_code_has_its_colours_and_stays_text() -> None:

@@ -1,4 +1,4 @@
-"""/usage: one's own or everybody's, by role; the period in the address."""
+"""/costs: one's own or everybody's, by role; the period in the address."""
 
 import re
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ from treadle.domain.identity import Role
 from treadle.domain.run import Usage
 from treadle.domain.states import RunStatus, StepStatus
 from treadle.ports import StepUpdate
+from treadle.services.budgets import BudgetChange
 from treadle.web.pages import usage
 from treadle.web.pages.usage import PATH, SHOWN_ROWS
 
@@ -88,13 +89,13 @@ async def test_the_period_is_in_the_address(there: Pages) -> None:
     assert "2026-10-02 to 2026-10-02" in text(today)
     assert "$7.50 cost 1 run" in text(today)
     week = await person.get(f"{PATH}?days=7")
-    assert 'href="/usage?days=7" aria-current="true"' in week.text
+    assert 'href="/costs?days=7" aria-current="true"' in week.text
     assert len(re.findall(r"<g><title>", week.text)) == 14
     assert "2026-10-01: $1.25" in week.text
     year = await person.get(f"{PATH}?days=365&whose=own")
     assert "by the week" in text(year)
     assert len(re.findall(r"<g><title>", year.text)) == 2 * 53
-    assert 'href="/usage?days=30&amp;whose=own"' in year.text
+    assert 'href="/costs?days=30&amp;whose=own"' in year.text
 
 
 @pytest.mark.parametrize(
@@ -124,3 +125,37 @@ async def test_only_the_costliest_are_listed(there: Pages) -> None:
     assert "acme/r51 " in page
     assert "acme/r1 " not in page
     assert "And 2 more that cost less." in page
+
+
+async def test_by_month_the_bill_is_shown(there: Pages) -> None:
+    await history(there)
+    person = await there.signed_in()
+    answer = await person.get(f"{PATH}?by=month")
+    page = text(answer)
+    assert "Everybody\N{RIGHT SINGLE QUOTATION MARK}s runs, 2025-11-01 to 2026-10-31" in page
+    assert "$8.75 cost 2 runs" in page
+    assert "Cost by the month" in page
+    assert len(re.findall(r"<g><title>", answer.text)) == 2 * 12
+    assert "2026-10: $8.75" in answer.text
+    assert 'href="/costs?by=month" aria-current="true"' in answer.text
+    assert 'href="/costs?by=month&amp;whose=own"' in answer.text
+    assert "$7.50 cost 1 run" in text(await person.get(f"{PATH}?by=month&whose=own"))
+    assert (await person.get(f"{PATH}?by=step")).status_code == 400
+
+
+async def test_the_month_is_shown_beside_its_budget(there: Pages) -> None:
+    people, here = await history(there), there.here
+    admin, member = await there.signed_in(), await there.signed_in(people["member"].key)
+    assert "Budget of October 2026 Change budgets $8.75 so far. There is no cap." in text(await admin.get(PATH))
+    who = await here.services.identity.authenticate(here.admin.key)
+    await here.services.budgets.set(who, BudgetChange(0.5, 10.0))
+    page = text(await member.get(PATH))
+    assert "$8.75 of $10.00 87% 87% $1.25 left until 2026-11-01 00:00 UTC." in page
+    assert "A run that names no budget may cost $0.50." in page
+    assert "Change budgets" not in page
+    assert "is-near" in (await member.get(PATH)).text
+    await here.services.budgets.set(who, BudgetChange(0.5, 7.0))
+    page = text(await member.get(PATH))
+    assert "$8.75 of $7.00 125% 125% Nothing is left" in page
+    await here.services.budgets.set(who, BudgetChange(None, 0.0))
+    assert "$8.75 of $0.00 100% 100% Nothing is left" in text(await member.get(PATH))

@@ -104,10 +104,10 @@ def test_reads_what_is_staged() -> None:
     staged = read_staged(output.encode())
     assert staged == Staged(
         (
-            Change("100644", "100644", zero, b"a b", b"a b"),
-            Change("100644", "100755", zero, b"old", b"new\nname"),
-            Change("000000", "160000", zero, b"inner", b"inner"),
-            Change("160000", "160000", zero, b"lib", b"lib"),
+            Change("100644", "100644", zero, b"a b", b"a b", one),
+            Change("100644", "100755", zero, b"old", b"new\nname", one),
+            Change("000000", "160000", zero, b"inner", b"inner", one),
+            Change("160000", "160000", zero, b"lib", b"lib", one),
         ),
         4,
         6,

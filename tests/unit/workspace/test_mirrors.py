@@ -167,7 +167,7 @@ async def test_a_mirror_that_others_keep_is_waited_for_no_longer_than_allowed(
     assert lock is not None
     try:
         with pytest.raises(Unavailable, match="Other runs kept the mirror"):
-            await bench.prepare(origin.path("demo"), workspaces=bench.make(command_seconds=0.2))
+            await bench.prepare(origin.path("demo"), workspaces=bench.make(command_seconds=2.0))
     finally:
         lock.release()
     assert (await bench.prepare(origin.path("demo"))).prepared.is_warm
@@ -245,7 +245,7 @@ async def test_a_lock_whose_file_was_removed_is_no_lock(tmp_path: Path) -> None:
     first = FileLock.take(path)
     assert first is not None
     assert FileLock.take(path) is None
-    waiting = asyncio.create_task(FileLock.wait(path, 5))
+    waiting = asyncio.create_task(FileLock.wait(path, 60))
     await asyncio.sleep(0)
     first.remove()
     first.remove()

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from tests.support.git_server import GitServer, Kind
+from tests.support.ports import ReservedPort
 from tests.support.repositories import BareRepositories
 from tests.support.ssh_server import SshServer
 from tests.unit.workspace.bench import FILES, ORGANIZATION, Bench, git
@@ -194,6 +194,14 @@ async def test_wrong_credentials_are_named_as_the_cause(
     assert bench.left() == []
 
 
+async def test_without_credentials_the_hint_says_what_helps_a_resume_too(bench: Bench, git_server: GitServer) -> None:
+    with pytest.raises(GitAuthenticationFailed, match="the run has none") as caught:
+        await bench.prepare(git_server.url("demo"))
+    assert caught.value.hint is not None
+    assert "gitHttpCredentials with a run (a resume takes none)" in caught.value.hint
+    assert "`treadle admin repo add`" in caught.value.hint
+
+
 async def test_credentials_that_no_header_can_hold(bench: Bench, git_server: GitServer) -> None:
     with pytest.raises(GitAuthenticationFailed, match="control characters"):
         await bench.prepare(git_server.url("demo"), credentials=GitCredentials(http="ada:a\nhost=evil"))
@@ -230,12 +238,10 @@ async def test_a_branch_that_cannot_stand_beside_another(bench: Bench, origin: B
 
 
 async def test_an_unreachable_host(bench: Bench) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    for url in (f"http://127.0.0.1:{port}/r.git", f"ssh://git@127.0.0.1:{port}/r.git"):
-        with pytest.raises(GitError, match=r"127\.0\.0\.1 cannot be reached"):
-            await bench.prepare(url)
+    with ReservedPort() as unused:
+        for url in (f"http://127.0.0.1:{unused.number}/r.git", f"ssh://git@127.0.0.1:{unused.number}/r.git"):
+            with pytest.raises(GitError, match=r"127\.0\.0\.1 cannot be reached"):
+                await bench.prepare(url)
 
 
 async def test_an_unknown_host(bench: Bench) -> None:
@@ -260,8 +266,8 @@ async def test_a_connection_that_breaks(bench: Bench, git_server: GitServer) -> 
 
 async def test_a_host_that_does_not_answer(bench: Bench, git_server: GitServer) -> None:
     gate = git_server.hold(Kind.UPLOAD_REFS, times=5)
-    with pytest.raises(GitTimedOut, match=r"127\.0\.0\.1 took longer than 1 s for git clone"):
-        await bench.prepare(git_server.url("demo"), credentials=GOOD, workspaces=bench.make(command_seconds=1.0))
+    with pytest.raises(GitTimedOut, match=r"127\.0\.0\.1 took longer than 3 s for git clone"):
+        await bench.prepare(git_server.url("demo"), credentials=GOOD, workspaces=bench.make(command_seconds=3.0))
     gate.release()
     assert bench.left() == []
 

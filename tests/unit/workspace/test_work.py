@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -265,16 +266,21 @@ async def test_writes_the_diff_of_both_branches(bench: Bench, origin: BareReposi
     assert _listing(fresh) == _listing(tree)
 
 
-async def test_a_command_that_was_cut_short_is_in_nobodys_way(bench: Bench, origin: BareRepositories) -> None:
-    workspace = await bench.prepare(origin.path("demo"), workspaces=bench.make(command_seconds=1.0))
+async def test_a_command_that_was_cut_short_is_in_nobodys_way(
+    bench: Bench, origin: BareRepositories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = await bench.prepare(origin.path("demo"))
     tree = workspace.box.work_tree
     (tree / "new").write_text("new\n")
-    (tree / "sub").mkdir()
-    os.mkfifo(tree / "sub/.gitignore")  # Git waits for somebody to write into it
-    with pytest.raises(GitTimedOut):
-        await workspace.commit("Add", uuid4())
+    exclude = tree.parent / "git/info/exclude"
+    exclude.parent.mkdir(exist_ok=True)
+    os.mkfifo(exclude)  # Git waits for somebody to write into it
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "_git", replace(workspace._git, seconds=1.0))
+        with pytest.raises(GitTimedOut):
+            await workspace.commit("Add", uuid4())
     (tree.parent / "git/index.lock").touch()  # as a killed Git leaves it
-    (tree / "sub/.gitignore").unlink()
+    exclude.unlink()
     commit = await workspace.commit("Add", uuid4())
     assert commit is not None
     assert commit.files == 1

@@ -32,6 +32,10 @@ async def test_a_run_that_ended_well(there: Scene) -> None:
         "result": None,
         "summary": None,
         "metadata": {"ticket": 7},
+        "cost_usd": 0.0,
+        "max_cost_usd": None,
+        "network": None,
+        "validate": None,
         "source_type": "API",
         "github_pull_requests": [
             {
@@ -147,6 +151,32 @@ async def test_a_repeated_call_with_its_key(there: Scene) -> None:
     for key in ("", "k" * 256, "\u00e4"):
         answer = await there.send("POST", RUN, json={"prompt": "x"}, headers={"Idempotency-Key": key.encode()})
         assert answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+
+
+@pytest.mark.anyio
+async def test_a_repeated_resume_with_its_key(there: Scene) -> None:
+    run = await there.create()
+
+    async def resume(prompt: str, *, key: str = "key", **body: object) -> httpx2.Response:
+        asked = {"agent_run_id": run["id"], "prompt": prompt, "images": [IMAGE], **body}
+        return await there.send("POST", f"{RUN}/resume", json=asked, headers={"Idempotency-Key": key})
+
+    async def prompts() -> list[str]:
+        return [step.text for step in (await there.here.store.get_run_by_id(run["id"])).steps]
+
+    first = await resume("More")
+    assert (first.status_code, (await resume("More")).json()) == (200, first.json())
+    assert await prompts() == ["Do it", "More"]
+    assert (await resume("Else")).status_code == 409
+    assert (await resume("More", images=[])).status_code == 409
+    assert (await resume("More", max_cost_usd=3)).status_code == 409
+    other = await there.create()
+    assert (await resume("More", agent_run_id=other["id"])).status_code == 409
+    assert await prompts() == ["Do it", "More"]
+    assert (await resume("More", key="another")).status_code == 200
+    assert await prompts() == ["Do it", "More", "More"]
+    answer = await resume("More", key="k" * 256)
+    assert answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
 
 
 @pytest.mark.anyio

@@ -1,0 +1,5 @@
+"""The runtimes of containers."""
+
+from tests.support.containers import docker, podman
+
+__all__ = ["docker", "podman"]
