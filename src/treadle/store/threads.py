@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
 
-from sqlalchemy import bindparam, case, func, literal_column, null, select, update
+from sqlalchemy import bindparam, case, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
 from treadle.domain.deliveries import Subject
@@ -31,7 +31,8 @@ ON_BRANCH = Prepared(
     .where(
         only(runs.c.branch_key, bindparam("on", type_=runs.c.branch_key.type)),
         IS_CODE,
-        runs.c.repository_id.is_not(null()),
+        # Not `IS NOT NULL`: where few runs have one, PostgreSQL counts on finding none, and sorts all of the branch.
+        func.coalesce(runs.c.repository_id, literal_column("0")) > literal_column("0"),
     )
     .order_by(runs.c.branch_key.desc(), runs.c.id.desc())
     .limit(literal_column("1"))

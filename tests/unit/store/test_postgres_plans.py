@@ -1,5 +1,6 @@
 """How PostgreSQL finds what claims ask for, among a hundred thousand runs that have ended, ten thousand in the queue
-and ten thousand that wait for one branch: by the right index, whenever it counted the tables last."""
+and ten thousand that wait for one branch: by the right index, whenever it counted the tables last, and whether those
+that have ended were on one branch or on one each."""
 
 import re
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ _COPY = """
 """
 
 
-@pytest.fixture(params=["never", "early", "late"])
+@pytest.fixture(params=["never", "early", "late", "scattered"])
 async def connection(
     request: pytest.FixtureRequest, postgres_server: PostgresServer, anyio_backend: str
 ) -> AsyncIterator[psycopg.Connection]:
@@ -39,20 +40,21 @@ async def connection(
         with psycopg.connect(url, autocommit=True) as connection:
             if request.param == "early":
                 connection.execute("ANALYZE")
-            fill(connection, run.id)
-            if request.param == "late":
+            is_scattered = request.param == "scattered"
+            fill(connection, run.id, ended_on="gen_random_uuid()::text" if is_scattered else "branch_key")
+            if request.param == "late" or is_scattered:
                 connection.execute("ANALYZE")
             # The plan that many executions share: made without looking at what is asked for.
             connection.execute("SET plan_cache_mode = force_generic_plan")
             yield connection
 
 
-def fill(connection: psycopg.Connection, run_id: int) -> None:
+def fill(connection: psycopg.Connection, run_id: int, *, ended_on: str = "branch_key") -> None:
     rows = connection.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'runs'").fetchall()
     set_here = {"id", "uuid", "status", "date_completed", "holds_branch", "branch_key"}
     others = ", ".join(sorted({row[0] for row in rows} - set_here))
     for status, completed, holds, key, count in (
-        ("Success", "1", "true", "branch_key", 100_000),
+        ("Success", "1", "true", ended_on, 100_000),
         ("New", "null", "true", "gen_random_uuid()::text", 10_000),
         ("New", "null", "false", "branch_key", 10_000),
     ):
