@@ -43,8 +43,8 @@ _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
 def generate_connect_token() -> str:
-    """A new connect token."""
-    return secrets.token_urlsafe(_RANDOM)
+    """A new connect token, of letters and digits alone: it is given to a command, where a `-` would begin an option."""
+    return secrets.token_hex(_RANDOM)
 
 
 class Store(ConnectionStore, RepositoryStore, Protocol):

@@ -11,7 +11,7 @@ from treadle.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from treadle.domain.identity import Principal, Role
 from treadle.domain.repository import ForgeAccess, ForgeKind
 from treadle.ids import RandomUuids
-from treadle.services.connections import Connections, NewProvider
+from treadle.services.connections import Connections, NewProvider, generate_connect_token
 from treadle.services.integrations import Integration
 from treadle.store.prepared import Prepared
 from treadle.store.sql import SqlStore
@@ -57,6 +57,10 @@ async def test_a_token_connects_an_account(here: Deployment, connections: Connec
     with pytest.raises(NotFound, match="used") as caught:
         await connections.redeem(token, "slack", "U124")
     assert "10 minutes" in (caught.value.hint or "")
+
+
+async def test_a_token_is_taken_for_no_option_of_a_command() -> None:
+    assert all(generate_connect_token().isalnum() for _ in range(100))
 
 
 async def test_a_token_is_good_for_ten_minutes(here: Deployment, connections: Connections) -> None:
