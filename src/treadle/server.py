@@ -18,7 +18,7 @@ from treadle.api.observed import observed
 from treadle.api.operations import operations_app
 from treadle.domain.errors import ConfigurationError, Unavailable
 from treadle.factory import Parts
-from treadle.joined_writes import JoiningHttp
+from treadle.joined_writes import HEAD_SECONDS, JoiningHttp
 from treadle.ports import Sandbox
 from treadle.runner.worker import Worker
 from treadle.settings import Settings
@@ -173,6 +173,9 @@ async def _serving(app: ASGIApp, bound: socket.socket, host: str) -> AsyncIterat
         lifespan="off",
         server_header=False,
         date_header=False,
+        # As long as `JoiningHttp` waits: clients let go sooner. After uvicorn's own five seconds, which many have
+        # too, a request would now and then be on its way to a connection that is just being closed.
+        timeout_keep_alive=int(HEAD_SECONDS),
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         loop="asyncio",
         http=JoiningHttp,

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from treadle.joined_writes import MAX_WAITING, JoinedWrites
+from treadle.joined_writes import HEAD_SECONDS, MAX_WAITING, JoinedWrites
 from treadle.server import listening
 
 
@@ -99,5 +99,28 @@ async def test_the_server_speaks_so() -> None:
         first = await reader.read(1 << 16)
         assert first.startswith(b"HTTP/1.1 200")
         assert first.endswith(b"\r\n\r\nbody")
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.anyio
+async def test_a_line_is_kept_for_longer_than_clients_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the two let go of it in the same moment, and the request that is on its way then is lost."""
+    loop, passed = asyncio.get_running_loop(), 0.0
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + passed)
+
+    async def answer(_: Request) -> Response:
+        return Response(b"x")
+
+    async with listening(Starlette(routes=[Route("/", answer)]), "127.0.0.1", 0) as address:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+        for idle in (0.0, httpx2.Limits().keepalive_expiry or 0.0, HEAD_SECONDS / 2):
+            passed += idle
+            await asyncio.sleep(0.01)  # a turn of the loop, for what is due then
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\nx")).startswith(b"HTTP/1.1 200")
+        passed += HEAD_SECONDS + 1
+        assert await reader.read() == b"", "nobody may hold one for good"
         writer.close()
         await writer.wait_closed()
