@@ -101,8 +101,8 @@ async def test_what_arrives_at_two_processes_at_once_is_one_delivery_with_one_ch
     assert [is_new for _, is_new in found].count(True) == 1
     assert len({id_ for id_, _ in found}) == 1
     assert (await world.store.add_delivery(hook.id, arrival("two"), NOW))[1] is False, "the same body"
-    assert (await world.store.add_delivery(hook.id, arrival("three", None), NOW))[1]
-    assert (await world.store.add_delivery(hook.id, arrival("four", None), NOW))[1]
+    assert (await world.store.add_delivery(hook.id, arrival("three", None), later(1)))[1]
+    assert (await world.store.add_delivery(hook.id, arrival("four", None), later(2)))[1]
     id_ = found[0][0]
     chore = await world.store.claim_chore("w", NOW, lease_seconds=9, kinds=frozenset({ChoreKind.DELIVERY}))
     assert chore is not None
