@@ -14,7 +14,18 @@ import pytest
 from tests.support.cluster import Cluster, Upstream, broker_of, database_of
 from tests.support.cluster_doors import PROCESSES
 from tests.support.cluster_node import Node
-from tests.support.cluster_runs import REPOSITORY, calls, check, leases, let_go, start, wait_at_gate, wait_until, writes
+from tests.support.cluster_runs import (
+    REPOSITORY,
+    began_work,
+    calls,
+    check,
+    leases,
+    let_go,
+    start,
+    wait_at_gate,
+    wait_until,
+    writes,
+)
 from tests.support.git_server import GitServer, Kind
 from tests.support.postgres import PostgresServer
 from tests.support.rabbit import RabbitServer, running_rabbit
@@ -228,7 +239,7 @@ def test_of_two_runs_on_one_work_branch_the_second_waits(
         assert cluster.get(second)["status"] == "New"
         gate.release()
         done, last = cluster.wait(first, "Success"), cluster.wait(second, "Success")
-        assert done["dateCompleted"] <= last["dateStarted"]
+        assert done["dateCompleted"] <= began_work(cluster, second)
         shas = [commit.sha for commit in git.log(REPOSITORY, "work")][-2::-1]
         assert shas == [each["commitSha"] for process in (done, last) for each in process["steps"]]
         assert cluster.wait_until_clean() == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.cluster import Cluster, database_of
 from tests.support.cluster_node import Node
-from tests.support.cluster_runs import REPOSITORY, check, leases, start, writes
+from tests.support.cluster_runs import REPOSITORY, began_work, check, leases, start, writes
 from tests.support.git_server import GitServer, Kind
 from tests.support.postgres import PostgresServer
 from tests.support.previous import NoPrevious, unpack_previous
@@ -100,7 +100,7 @@ def test_old_and_new_work_side_by_side_on_postgres(
         for process_id in (under_way[0], second):
             numbers = [event["number"] for event in cluster.events(process_id)]
             assert numbers == list(range(1, len(numbers) + 1))
-        assert first["dateCompleted"] <= last["dateStarted"]
+        assert first["dateCompleted"] <= began_work(cluster, second)
 
 
 def upgrade(node: Node) -> int:

@@ -99,6 +99,14 @@ def leases(events: Sequence[Json]) -> list[int]:
     return [int(event["data"]["lease"]) for event in events if event["type"] == "run.started"]
 
 
+def began_work(cluster: Cluster, process_id: str) -> str:
+    """When its first worker first told of something, which is after it had the run. `dateStarted` is when it asked for
+    one; what the run waited for may have come between."""
+    events = cluster.events(process_id)
+    at = next(at for at, event in enumerate(events) if event["type"] == "run.started")
+    return str(events[at + 1]["date"])
+
+
 def snapshot(cluster: Cluster, process_id: str) -> list[tuple[Any, ...]]:
     """All that the database says of a run."""
     with psycopg.connect(cluster.database_url) as connection:
