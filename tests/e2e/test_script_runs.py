@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.test_secrets import search
 from tests.support.cli import PATIENCE_SECONDS, Cli
 from tests.support.repositories import BareRepositories
 from tests.support.service import Service, is_event
@@ -176,7 +177,7 @@ def test_no_address_with_credentials_is_kept_whichever_door_it_comes_by(shared: 
 
 
 def kept_in(service: Service, text: str) -> bool:
-    return any(text.encode() in path.read_bytes() for path in service.data.rglob("*") if path.is_file())
+    return bool(search(service.data, [text]))
 
 
 @pytest.fixture(scope="module")
