@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+import psycopg
 import pytest
 from tests.support.cluster import Cluster, database_of
 from tests.support.postgres import PostgresServer
@@ -28,7 +29,7 @@ GROUPS: dict[str, tuple[str, str, Json | None, int]] = {
 
 
 @pytest.fixture(scope="module")
-def apis(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Cluster]:
+def processes(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Cluster]:
     """Two API processes on one database, and nobody to do the work. `cli/rules` has another rate than by default; of
     the others as many may pass, but in so long a time that no machine is too slow to ask for more."""
     folder = tmp_path_factory.mktemp("apis")
@@ -36,6 +37,14 @@ def apis(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServ
     settings["RATE_LIMIT_RULES"] = "20/2"
     with Cluster(folder, database=database_of(postgres_server), apis=2, workers=0, settings=settings) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def apis(processes: Cluster) -> Cluster:
+    """Nobody has asked them for anything yet, whichever test came before."""
+    with psycopg.connect(processes.database_url) as connection:
+        connection.execute("DELETE FROM rates")
+    return processes
 
 
 def ask(cluster: Cluster, group: str, door: int) -> httpx2.Response:
