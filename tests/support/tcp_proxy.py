@@ -103,12 +103,13 @@ class TcpProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, sock=self._reserved, backlog=256)
+            self._server = await asyncio.start_server(self._take, sock=self._reserved, backlog=256)
             self._reserved = None
 
     async def _cut(self) -> None:
         self.state = Link.CUT
         if self._server is not None:
+            await self._accept_no_more(self._server)
             for listening in self._server.sockets:
                 # A child that was forked just now has it open, too, until it becomes its program: to close it here is
                 # not enough.
@@ -133,13 +134,23 @@ class TcpProxy:
         self._flowing.set()
 
     async def _end(self) -> None:
+        self.state = Link.CUT
         if self._server is not None:
+            await self._accept_no_more(self._server)
             self._server.close()
-        left = asyncio.all_tasks() - {asyncio.current_task()}  # also of a connection that came just now
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.sleep(0)  # what was aborted closes in the loop's next round
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:  # also of a connection that came just now
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        for _ in range(2):  # one that has just come is told to `_take`; what was aborted closes a round later
+            await asyncio.sleep(0)
+
+    async def _accept_no_more(self, server: asyncio.Server) -> None:
+        """To be done before it is closed: a connection that was accepted just now first adds itself to the server. To a
+        closed one it cannot, and stays open until somebody complains, in whichever test comes next."""
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
 
     async def _drop_all(self) -> None:
         tasks = list(self._tasks)
@@ -147,17 +158,25 @@ class TcpProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection, which may have been made before the link was cut."""
+        if self.state is Link.CUT:
+            writer.transport.abort()
+            return
+        task = self._loop.create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        try:
-            await self._pass_on(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # the one who cancels is the proxy, which wants the connection closed and nothing else
-        finally:
+
+        def close(task: asyncio.Task[None]) -> None:
+            """Also one that was cancelled before it began, and so came to no end of its own."""
             writer.transport.abort()
             self._tasks.discard(task)
+
+        task.add_done_callback(close)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The one who cancels is the proxy, which wants the connection closed and nothing else.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await self._pass_on(reader, writer)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._flowing.wait()

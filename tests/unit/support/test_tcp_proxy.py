@@ -1,11 +1,14 @@
 """The proxy passes, cuts, hangs and heals; on loopback, between real sockets."""
 
+import asyncio
+import gc
 import socket
 import socketserver
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from tests.support.tcp_proxy import TcpProxy
@@ -129,3 +132,33 @@ def test_a_cut_link_can_hang(link: TcpProxy) -> None:
         connection.sendall(b"waits\n")
         link.heal()
         assert connection.recv(100) == b"waits\n"
+
+
+@pytest.mark.parametrize("rounds", range(4))
+def test_one_that_comes_while_it_is_cut_is_not_forgotten(link: TcpProxy, rounds: int) -> None:
+    """Accepted so many rounds of the loop before. Forgotten, it would go on; or be found open, by whatever test is on
+    when it is collected."""
+    stands, may_go = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        stands.set()
+        assert may_go.wait(60)
+
+    async def cut_later() -> None:
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await link._cut()
+
+    link._loop.call_soon_threadsafe(stand)
+    assert stands.wait(60)
+    with connect(link) as late:
+        cutting = asyncio.run_coroutine_threadsafe(cut_later(), link._loop)
+        may_go.set()
+        cutting.result(60)
+        assert link.connections == 0
+        with suppress(ConnectionError):
+            assert asks(late, b"one") == b""
+        gc.collect()
+    link.heal()
+    with connect(link) as healed:
+        assert asks(healed, b"two") == b"two"
