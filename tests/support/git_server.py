@@ -260,13 +260,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> Iterator[bytes]:
         """The request's body piece by piece, whichever way it comes."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            while size := int(self.rfile.readline().split(b";")[0], 16):
+            while size := self._chunk_size():
                 yield from self._read(size)
                 self.rfile.readline()
             while self.rfile.readline().strip():
                 pass  # trailers
         else:
             yield from self._read(int(self.headers.get("Content-Length") or 0))
+
+    def _chunk_size(self) -> int:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionError("the client left between two chunks of its request")
+        return int(line.split(b";")[0], 16)
 
     def _read(self, size: int) -> Iterator[bytes]:
         while size > 0:

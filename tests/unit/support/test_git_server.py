@@ -1,7 +1,9 @@
 import gzip
 import os
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,3 +147,23 @@ def test_commit_by_somebody_else(server: GitServer) -> None:
     newest = server.log("acme/demo")[0]
     assert (newest.sha, newest.subject) == (sha, "Move on")
     assert server.files("acme/demo", "main") == ["README.md", "src/a b.py"]
+
+
+@pytest.mark.parametrize("left_at", [b"", b"10\r\n", b"10\r\n0123", b"3\r\nabc\r\n", b"0\r\n"])
+def test_a_client_that_leaves_in_the_middle_of_its_request(server: GitServer, left_at: bytes) -> None:
+    """As one does that is killed while it pushes much. A thread that fails of it fails whatever test is on."""
+    address = server.url("acme/demo").removeprefix("http://").partition("/")[0]
+    head = (
+        f"POST /acme/demo.git/git-receive-pack HTTP/1.1\r\nHost: {address}\r\n"
+        "Content-Type: application/x-git-receive-pack-request\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    host, _, port = address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(head.encode() + left_at)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(100):
+            pass
+    deadline = time.monotonic() + 60
+    while server._backends:
+        assert time.monotonic() < deadline, "its backend waits for more"
+        time.sleep(0.01)
