@@ -121,9 +121,22 @@ class ModelServer:
                 raise TimeoutError(f"{len(self._requests)} requests after {seconds} s, none of them turn {count}")
         return self.turns
 
+    def wait_for_reports(self, count: int, seconds: float = PATIENCE_SECONDS) -> list[Say]:
+        """Block until that many turns were told to their end: whoever reads one may know its last words before this
+        server has noted them.
+
+        Raises:
+            TimeoutError: fewer were.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: len(self._reported) >= count, seconds):
+                raise TimeoutError(f"{len(self._reported)} turns were told to their end after {seconds} s, not {count}")
+        return self.reported
+
     def _report(self, turn: Say) -> None:
         with self._lock:
             self._reported.append(turn)
+            self._lock.notify_all()
 
     def _answer(self, request: ModelRequest) -> Turn | None:
         """Note the request and pick its turn; None for what is not a turn."""

@@ -69,7 +69,7 @@ async def test_who_has_read_enough_pays_what_the_server_counts(
         await run.account.until_charged(1)
     (charged,) = run.account.charged
     assert (charged.tokens, charged.is_estimated) == (Tokens(70, 4321), False)
-    assert len(model.reported) == 1
+    assert len(await asyncio.to_thread(model.wait_for_reports, 1)) == 1
 
 
 @pytest.mark.usefixtures("patient")
