@@ -90,8 +90,7 @@ def end_of(text: str, size: int) -> str:
     if len(raw) <= size:
         return text
     cut = raw[-size:].decode("utf-8", errors="ignore")
-    first, divider, rest = cut.partition("\n")
-    return rest if divider and rest else first
+    return cut.partition("\n")[2] or cut
 
 
 def number_of(check: Check) -> str:

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from treadle.forges.conversations.texts import (
@@ -74,6 +74,7 @@ def test_a_log_is_never_longer_than_asked(raw: bytes, size: int) -> None:
     assert len(log_text(raw, size).encode()) <= size
 
 
+@example("one long line\n", 5)
 @given(st.text(max_size=100), st.integers(min_value=1, max_value=100))
 def test_the_end_is_the_end(text: str, size: int) -> None:
     found = end_of(text, size)
