@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from treadle.domain.errors import Conflict, NotFound
 from treadle.ports.directory import Connection
-from treadle.store.prepared import Prepared, Row, insert_into, put_into
+from treadle.store.prepared import Prepared, Row, in_portion, insert_into, put_into
 from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import connect_tokens, connections
 from treadle.store.values import date_of, micros, plain
@@ -23,7 +23,7 @@ _expired = (
     .limit(PORTION)
     .with_for_update(skip_locked=True)
 )
-_FORGET = Prepared(delete(connect_tokens).where(connect_tokens.c.digest.in_(_expired)))
+_FORGET = Prepared(delete(connect_tokens).where(in_portion(connect_tokens.c.digest, _expired)))
 _is_that_one = connect_tokens.c.digest == bindparam("hash")
 _USE = Prepared(
     update(connect_tokens)

@@ -12,7 +12,7 @@ from treadle.ports.chores import ChoreKind
 from treadle.ports.triggers import Arrival
 from treadle.store import chores
 from treadle.store.automation_tables import deliveries, hooks
-from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.prepared import Prepared, Row, in_portion, insert_into
 from treadle.store.session import Executor, Session, Taken
 from treadle.store.values import date_of, json_of, micros, optional_date, plain
 
@@ -76,7 +76,7 @@ _old = (
     )
     .limit(literal_column(str(PORTION)))
 )
-_PRUNE = Prepared(delete(deliveries).where(deliveries.c.id.in_(_old)))
+_PRUNE = Prepared(delete(deliveries).where(in_portion(deliveries.c.id, _old)))
 
 _LARGEST = (1 << 63) - 1
 

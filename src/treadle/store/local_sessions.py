@@ -14,7 +14,7 @@ from treadle.domain.errors import Conflict, NotFound, TooLarge
 from treadle.domain.events import JsonObject
 from treadle.domain.identity import FIRST_LOCAL_SESSION, LocalSession
 from treadle.ports.directory import SessionLog
-from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.prepared import Prepared, Row, in_portion, insert_into
 from treadle.store.session import Dangling, Executor, Session
 from treadle.store.tables import local_session_logs, local_sessions
 from treadle.store.values import date_of, json_of, micros, plain
@@ -102,7 +102,7 @@ _FIRST_LOGS = (
 )
 _REMOVE_LOGS = Prepared(
     delete(local_session_logs).where(
-        local_session_logs.c.local_session == bindparam("row"), local_session_logs.c.number.in_(_FIRST_LOGS)
+        local_session_logs.c.local_session == bindparam("row"), in_portion(local_session_logs.c.number, _FIRST_LOGS)
     )
 )
 _REMOVE = Prepared(delete(local_sessions).where(local_sessions.c.id == bindparam("row")))

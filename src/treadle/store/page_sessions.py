@@ -12,7 +12,7 @@ from treadle.domain.identity import Principal
 from treadle.ports.page import PageSession
 from treadle.store.keys import PRINCIPAL, principal_of
 from treadle.store.organizations import folded
-from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.prepared import Prepared, Row, in_portion, insert_into
 from treadle.store.session import Dangling, Executor, Session, Taken
 from treadle.store.tables import api_keys, identities, memberships, organizations, page_sessions, users
 from treadle.store.values import date_of, micros, optional_date, plain
@@ -106,7 +106,7 @@ _ended = (
     .limit(PORTION)
     .with_for_update(skip_locked=True)
 )
-FORGET = Prepared(delete(page_sessions).where(page_sessions.c.id.in_(_ended)))
+FORGET = Prepared(delete(page_sessions).where(in_portion(page_sessions.c.id, _ended)))
 
 PASSWORD = Prepared(select(users.c.id, users.c.password).where(users.c.email_folded == bindparam("folded")))
 _SET_PASSWORD = Prepared(

@@ -6,7 +6,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Insert, Table, and_, bindparam, insert, literal_column
+from sqlalchemy import ColumnElement, Insert, Select, Table, and_, any_, bindparam, func, insert, literal_column
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -94,6 +94,29 @@ def _as_equality(element: only, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(only, "postgresql")
 def _as_range(element: only, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.range, **options)
+
+
+class in_portion(ColumnElement[Any]):  # noqa: N801 - as `only`
+    """`column IN (portion)`, of a subselect with a LIMIT; PostgreSQL gets the portion as an array, which it makes once.
+    Else it may make a join of it, and look for a portion anew at each row: with FOR UPDATE, which passes over what this
+    very statement has removed, then more goes than the LIMIT says."""
+
+    inherit_cache = True
+    type = NullType()  # as `only`
+
+    def __init__(self, column: ColumnElement[Any], portion: Select[Any]) -> None:
+        self.subselect = column.in_(portion)
+        self.array = column == any_(func.array(portion.scalar_subquery()))
+
+
+@compiles(in_portion, "sqlite")
+def _as_subselect(element: in_portion, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.subselect, **options)
+
+
+@compiles(in_portion, "postgresql")
+def _as_array(element: in_portion, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.array, **options)
 
 
 def insert_into(table: Table, *names: str, **constants: ColumnElement[Any]) -> Insert:

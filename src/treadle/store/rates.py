@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or  # SQLite's dialect writes its ON CONFLICT the same way
 
 from treadle.ports.directory import Admission
-from treadle.store.prepared import Prepared, Row
+from treadle.store.prepared import Prepared, Row, in_portion
 from treadle.store.session import Executor, Session
 from treadle.store.tables import rates
 from treadle.store.values import json_of, micros, plain
@@ -52,7 +52,7 @@ _expired = (
     .limit(PORTION)
     .with_for_update(skip_locked=True)  # whoever asks under that name just now keeps it
 )
-_FORGET = Prepared(delete(rates).where(rates.c.name.in_(_expired)))
+_FORGET = Prepared(delete(rates).where(in_portion(rates.c.name, _expired)))
 
 
 class Rates:

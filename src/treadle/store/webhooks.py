@@ -12,7 +12,7 @@ from treadle.domain.messages import MESSAGE_TYPES, Filter, Message, MessageStatu
 from treadle.ports.webhooks import NewWebhook, Trouble
 from treadle.store import outbox
 from treadle.store.automation_tables import messages, webhooks
-from treadle.store.prepared import Prepared, Row, insert_into
+from treadle.store.prepared import Prepared, Row, in_portion, insert_into
 from treadle.store.session import Dangling, Executor, Session
 from treadle.store.tables import organizations
 from treadle.store.values import date_of, json_of, micros, optional_date, plain
@@ -137,7 +137,7 @@ _dead = (
     .limit(PORTION)
     .with_for_update()
 )
-_RESEND_DEAD = Prepared(update(messages).where(messages.c.id.in_(_dead)).values(_again))
+_RESEND_DEAD = Prepared(update(messages).where(in_portion(messages.c.id, _dead)).values(_again))
 _past = (
     select(messages.c.id)
     .where(
@@ -150,7 +150,7 @@ _past = (
     .limit(bindparam("limit", type_=Integer))
     .with_for_update(skip_locked=True)
 )
-_PRUNE = Prepared(delete(messages).where(messages.c.id.in_(_past)))
+_PRUNE = Prepared(delete(messages).where(in_portion(messages.c.id, _past)))
 _ANY = (1 << 62) - 1
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select
 from treadle.domain.states import RunStatus
 from treadle.ports.page import WorkerReport
 from treadle.store.figures import BY_WORKER
-from treadle.store.prepared import Prepared, Row, constant, put_into
+from treadle.store.prepared import Prepared, Row, constant, in_portion, put_into
 from treadle.store.session import Executor, Session
 from treadle.store.tables import runs, workers
 from treadle.store.values import date_of, micros, plain
@@ -27,7 +27,7 @@ _silent = (
     .limit(PORTION)
     .with_for_update(skip_locked=True)
 )
-FORGET_SILENT = Prepared(delete(workers).where(workers.c.name.in_(_silent)))
+FORGET_SILENT = Prepared(delete(workers).where(in_portion(workers.c.name, _silent)))
 SEEN = Prepared(select(*workers.columns).where(workers.c.date_seen >= bindparam("since")))
 # Few rows, however many runs there are: the index of those that are alive has them.
 HOLDERS = Prepared(
