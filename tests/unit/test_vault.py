@@ -164,17 +164,17 @@ def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
         process.start()
     try:
         for _, answer in pairs:
-            assert answer[0].poll(30)
+            assert answer[0].poll(120)
             assert answer[0].recv() == "ready"
         for gate, _ in pairs:
             gate[1].send("go")
         found = []
         for _, answer in pairs:
-            assert answer[0].poll(30)
+            assert answer[0].poll(120)
             found.append(answer[0].recv())
     finally:
         for process in processes:
-            process.join(30)
+            process.join(120)
     assert len({tuple(ids) for ids in found}) == 1
     assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
 
